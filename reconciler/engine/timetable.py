@@ -13,11 +13,11 @@ from datetime import UTC
 from reconciler.domain.machine.facts import Traits
 from reconciler.domain.machine.maintenance_windows import (
     ALLOWED,
+    AnyWindow,
     Day,
     Permission,
     Permissions,
     Spell,
-    Window,
     day_at,
     spell,
     utc,
@@ -95,7 +95,7 @@ class Timetable:
         why = "machines of a fleet begin one after the other (bandwidth.splay)"
         return self._not_before(self.clock() + rest, why)
 
-    def _spell(self, windows: tuple[Window, ...], *, splay: float = 0.0) -> Spell:
+    def _spell(self, windows: tuple[AnyWindow, ...], *, splay: float = 0.0) -> Spell:
         return spell(windows, self._zone, self.clock(), self._share, splay)
 
     def _permission(self, kind: str, now: Spell) -> Permission:

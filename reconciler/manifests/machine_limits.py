@@ -5,14 +5,17 @@ from typing import Annotated, Literal, Self
 from pydantic import AfterValidator, Field, model_validator
 
 from reconciler.domain.machine.bandwidth import METERED, SLOWEST, Bandwidth, Metered
-from reconciler.domain.machine.maintenance_windows import DAYS, Window, Windows
+from reconciler.domain.machine.maintenance_windows import DAYS, AnyWindow, CronWindow, Window, Windows, is_schedule
 from reconciler.domain.text.units import read_duration
 from reconciler.host.zones import find_zone
 from reconciler.manifests.fields import Duration, Strict, as_size, as_text, expect, one_of, optional, refusal
 from reconciler.manifests.loader import Plain
 
 LEAST_DAILY = 1 << 20
+MINUTE = 60.0
+CRON_HINT = "minute, hour, day of the month, month, day of the week"
 LONGEST_SPLAY = 24 * 3600.0
+LONGEST_WINDOW = 7 * LONGEST_SPLAY
 Rate = Annotated[int, Field(ge=SLOWEST, le=1 << 40), expect("bytes a second, at least 16KiB, such as 20MB", as_size)]
 Daily = Annotated[int, Field(ge=LEAST_DAILY, le=1 << 60), expect("a size of at least 1MiB, such as 5GiB", as_size)]
 
@@ -30,6 +33,25 @@ def _known_zone(name: str) -> str:
     return name
 
 
+def _of_a_week(text: str) -> str:
+    if not MINUTE <= (read_duration(text) or 0.0) <= LONGEST_WINDOW:
+        raise refusal("a duration from 1m to 168h", Plain(text))
+    return text
+
+
+def _begins(text: str) -> str:
+    if not is_schedule(text):
+        raise refusal("a cron schedule of five fields such as 0 1 * * mon-fri", Plain(text), CRON_HINT)
+    return text
+
+
+CronSchedule = Annotated[
+    str,
+    Field(max_length=100),
+    AfterValidator(_begins),
+    expect("a cron schedule of five fields such as 0 1 * * mon-fri", as_text),
+]
+WindowLength = Annotated[Duration, AfterValidator(_of_a_week)]
 Splay = Annotated[Duration, AfterValidator(_short_enough)]
 TimeZone = Annotated[
     str, Field(max_length=64), AfterValidator(_known_zone), expect("a time zone such as Europe/Ljubljana", as_text)
@@ -57,18 +79,28 @@ class BandwidthLimits(Strict):
 
 class MaintenanceWindow(Strict):
     days: list[DayOfWeek] = Field(default=[], max_length=7, description="The days on which it starts; none: each.")
-    start: TimeOfDay = Field(description="Time of day in `timeZone`.")
-    end: EndOfWindow = Field(description="Time of day; before `start` on the next day.")
+    start: TimeOfDay | None = optional("Time of day in `timeZone`; with `end`.")
+    end: EndOfWindow | None = optional("Time of day; before `start` on the next day.")
+    schedule: CronSchedule | None = optional("When it starts, in place of days and times; with `duration`.")
+    duration: WindowLength | None = optional("How long a window with a schedule lasts (1m to 168h).")
+    exclusive = (("start", "schedule"), ("end", "duration"))
 
     @model_validator(mode="after")
-    def _lasts(self) -> Self:
-        if self.start == self.end:
-            raise refusal("another time than start", Plain(self.end), "a whole day is 00:00 to 24:00")
+    def _belong_together(self) -> Self:
+        if (self.start is None) != (self.end is None):
+            raise refusal("start and end, or schedule and duration", Plain("one of each"))
+        if self.schedule is not None and self.days:
+            raise refusal("no days beside a schedule", Plain(" ".join(self.days)), "name them in the schedule")
+        if self.start is not None and self.start == self.end:
+            raise refusal("another time than start", Plain(self.start), "a whole day is 00:00 to 24:00")
         return self
 
     @property
-    def values(self) -> Window:
-        return Window(start=_minutes(self.start), end=_minutes(self.end), days=frozenset(map(DAYS.index, self.days)))
+    def values(self) -> AnyWindow:
+        if self.schedule is not None:
+            return CronWindow(schedule=self.schedule, seconds=read_duration(self.duration or "") or 0.0)
+        start, end = _minutes(self.start or ""), _minutes(self.end or "")
+        return Window(start=start, end=end, days=frozenset(map(DAYS.index, self.days)))
 
 
 def _minutes(text: str) -> int:

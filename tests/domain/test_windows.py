@@ -5,7 +5,18 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from reconciler.domain.machine.maintenance_windows import MIDNIGHT, Spell, Window, day_at, spell, utc, when
+from reconciler.domain.machine.maintenance_windows import (
+    MIDNIGHT,
+    AnyWindow,
+    CronWindow,
+    Spell,
+    Window,
+    day_at,
+    is_schedule,
+    spell,
+    utc,
+    when,
+)
 
 HERE = ZoneInfo("Europe/Ljubljana")
 
@@ -23,6 +34,10 @@ NIGHT = window("22:00", "06:00")
 WEEKEND = window("00:00", "24:00", 5, 6)
 FRIDAY_NIGHT = window("22:00", "06:00", 4)  # 2026-11-27 is a Friday
 
+WORKDAYS = CronWindow(schedule="0 8 * * mon-fri", seconds=5 * 3600)
+FIRST_OF_QUARTER = CronWindow(schedule="0 22 1 */3 *", seconds=6 * 3600)
+EACH_THIRD_HOUR = CronWindow(schedule="0 */3 * * *", seconds=3600)
+
 CASES = [
     ("before it", [NIGHT], "2026-11-29 21:59", False, "2026-11-29 22:00"),
     ("when it opens", [NIGHT], "2026-11-29 22:00", True, "2026-11-30 06:00"),
@@ -36,6 +51,13 @@ CASES = [
     ("and to no other", [FRIDAY_NIGHT], "2026-11-28 22:30", False, "2026-12-04 22:00"),
     ("the day after it", [window("08:00", "09:00", 0)], "2026-11-30 09:00", False, "2026-12-07 08:00"),
     ("the first of several", [NIGHT, WEEKEND], "2026-11-28 12:00", True, "2026-11-29 00:00"),
+    ("cron: before it", [WORKDAYS], "2026-11-27 07:59", False, "2026-11-27 08:00"),
+    ("cron: when it opens", [WORKDAYS], "2026-11-27 08:00", True, "2026-11-27 13:00"),
+    ("cron: when it ends", [WORKDAYS], "2026-11-27 13:00", False, "2026-11-30 08:00"),
+    ("cron: past midnight, and months later", [FIRST_OF_QUARTER], "2026-11-30 12:00", False, "2027-01-01 22:00"),
+    ("cron: on the day after", [FIRST_OF_QUARTER], "2027-01-02 03:59", True, "2027-01-02 04:00"),
+    ("cron: each third hour", [EACH_THIRD_HOUR], "2026-11-30 10:00", False, "2026-11-30 12:00"),
+    ("cron beside a night", [WORKDAYS, NIGHT], "2026-11-27 14:00", False, "2026-11-27 22:00"),
     ("the next of several", [NIGHT, window("12:00", "13:00")], "2026-11-30 11:00", False, "2026-11-30 12:00"),
 ]
 
@@ -43,8 +65,40 @@ CASES = [
 @pytest.mark.parametrize(
     ("windows", "now", "is_open", "until"), [case[1:] for case in CASES], ids=[c[0] for c in CASES]
 )
-def test_windows(windows: list[Window], now: str, is_open: bool, until: str) -> None:
+def test_windows(windows: list[AnyWindow], now: str, is_open: bool, until: str) -> None:
     assert spell(windows, HERE, at(now)) == Spell(is_open=is_open, until=at(until))
+
+
+def test_an_hour_that_is_left_out_opens_later_and_one_that_comes_twice_opens_once() -> None:
+    """2027-03-28 has no 02:30, 2026-10-25 has two: as Debian's cron starts a job of a fixed time."""
+    window = CronWindow(schedule="30 2 * * *", seconds=3600)
+    assert spell([window], HERE, at("2027-03-28 01:59")) == Spell(is_open=False, until=at("2027-03-28 03:00"))
+    first = at("2026-10-25 02:30")
+    assert spell([window], HERE, first) == Spell(is_open=True, until=first + 3600)
+    assert not spell([window], HERE, first + 3600).is_open
+
+
+def test_a_fleet_opens_a_cron_window_one_after_the_other() -> None:
+    opens = at("2026-11-27 08:00")
+    assert spell([WORKDAYS], HERE, opens, share=0.5, splay=3600) == Spell(is_open=False, until=opens + 1800)
+
+
+@pytest.mark.parametrize(
+    ("text", "good"),
+    [
+        ("0 1 * * *", True),
+        ("0 1 * * mon-fri", True),
+        ("*/20 0-6 1,15 jan-mar *", True),
+        ("0 1 * *", False),
+        ("0 0 1 * * *", False),  # with seconds
+        ("@daily", False),
+        ("61 * * * *", False),
+        ("0 0 30 feb *", False),
+        ("", False),
+    ],
+)
+def test_a_schedule_has_five_fields_and_begins_some_day(text: str, good: bool) -> None:
+    assert is_schedule(text) is good
 
 
 def test_without_windows_it_is_always_open() -> None:

@@ -9,7 +9,7 @@ import pytest
 from reconciler.daemon.notifications.notifications import sink_kinds
 from reconciler.domain.machine.bandwidth import Bandwidth
 from reconciler.domain.machine.facts import StorageLimits
-from reconciler.domain.machine.maintenance_windows import Window, Windows
+from reconciler.domain.machine.maintenance_windows import CronWindow, Window, Windows
 from reconciler.domain.machine.registries import RegistryAddress, RegistrySettings
 from reconciler.domain.machine.settings import environment_of
 from reconciler.domain.machine.trust import ARCHIVE, TrustedKey
@@ -159,6 +159,36 @@ BAD: dict[str, tuple[str, int, str, str]] = {
         "sun, got monday",
     ),
     "a cron expression": ("windows: {fetch: ['0 22 * * *']}", 3, "windows.fetch[0]", ""),
+    "a schedule of four fields": (
+        "windows: {fetch: [{schedule: '0 22 * *', duration: 5h}]}",
+        3,
+        "windows.fetch[0].schedule",
+        "a cron schedule of five fields such as 0 1 * * mon-fri, got 0 22 * *",
+    ),
+    "a schedule without an end": (
+        "windows: {fetch: [{schedule: '0 22 * * *'}]}",
+        3,
+        "windows.fetch[0]",
+        "one of end or duration, got none",
+    ),
+    "a schedule with days": (
+        "windows: {fetch: [{schedule: '0 22 * * *', duration: 5h, days: [mon]}]}",
+        3,
+        "windows.fetch[0]",
+        "no days beside a schedule, got mon",
+    ),
+    "a schedule and an end": (
+        "windows: {fetch: [{schedule: '0 22 * * *', end: '06:00'}]}",
+        3,
+        "windows.fetch[0]",
+        "start and end, or schedule and duration",
+    ),
+    "a window of a month": (
+        "windows: {fetch: [{schedule: '0 22 * * *', duration: 720h}]}",
+        3,
+        "windows.fetch[0].duration",
+        "a duration from 1m to 168h, got 720h",
+    ),
     "an alias": ("labels: &a {}\nsourceRoots: *a", 3, "", ""),
     "two documents": ("---\n" + HEAD, 1, "", "expected one document of kind MachineConfig, got 2"),
 }
@@ -332,6 +362,11 @@ def test_what_is_no_trust_is_refused(text: str, field: str, said: str) -> None:
 
 def test_a_rule_may_take_everything() -> None:
     assert traits_of(read(PULLS + "trust: [{repository: '*', mode: off}]")).trust.rules
+
+
+def test_a_window_by_cron() -> None:
+    traits = traits_of(read("windows: {build: [{schedule: '0 1 * * mon-fri', duration: 5h}]}\n"))
+    assert traits.windows == Windows(build=(CronWindow(schedule="0 1 * * mon-fri", seconds=18_000.0),))
 
 
 def test_bandwidth_and_windows() -> None:

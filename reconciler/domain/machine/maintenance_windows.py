@@ -1,18 +1,22 @@
-"""Maintenance windows: at which times of day, on which days of the week, a machine may fetch, build and activate. Pure:
-the zone of the clock and the time are given.
+"""Maintenance windows: at which times of day, on which days of the week, or by which cron schedule, a machine may
+fetch, build and activate. Pure: the zone of the clock and the time are given.
 
 By the clock on the wall: a window that ends before it starts ends on the next day, whatever the clock does meanwhile.
-An hour that comes twice counts twice; where the clock leaps over a start, the window opens as much later.
+An hour that comes twice counts twice; where the clock leaps over a start, the window opens as much later. A window by
+cron begins as Debian's cron would start a job, and lasts its duration.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta, tzinfo
 
+from cronsim import CronSim, CronSimError
+
 from reconciler.domain.text.units import FORM
 
 DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 MIDNIGHT = 24 * 60  # minutes
+FIELDS = 5  # of a cron expression: minute, hour, day of the month, month, day of the week
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,12 +29,23 @@ class Window:
 
 
 @dataclass(frozen=True, kw_only=True)
+class CronWindow:
+    """`schedule` is a cron expression of five fields that `is_schedule` accepts; `seconds` is how long it lasts."""
+
+    schedule: str
+    seconds: float
+
+
+AnyWindow = Window | CronWindow
+
+
+@dataclass(frozen=True, kw_only=True)
 class Windows:
     """Nothing named: at any time."""
 
-    fetch: tuple[Window, ...] = ()
-    build: tuple[Window, ...] = ()
-    activate: tuple[Window, ...] = ()
+    fetch: tuple[AnyWindow, ...] = ()
+    build: tuple[AnyWindow, ...] = ()
+    activate: tuple[AnyWindow, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,14 +83,14 @@ class Spell:
     until: float | None
 
 
-def spell(windows: Iterable[Window], zone: tzinfo, at: float, share: float = 0.0, splay: float = 0.0) -> Spell:
+def spell(windows: Iterable[AnyWindow], zone: tzinfo, at: float, share: float = 0.0, splay: float = 0.0) -> Spell:
     """`share` (0 to 1) of `splay` seconds, but of half a window at most, is how much later this machine begins: not all
     machines of a fleet do at once."""
     windows = tuple(windows)
     if not windows:
         return Spell(is_open=True, until=None)
-    today, opening = datetime.fromtimestamp(at, zone).date(), []
-    for begin, end in (one for window in windows for one in _occurrences(window, today, zone)):
+    opening = []
+    for begin, end in (one for window in windows for one in _occurrences(window, at, zone)):
         mine = begin + share * min(splay, (end - begin) / 2)
         if mine <= at < end:
             return Spell(is_open=True, until=end)
@@ -84,7 +99,30 @@ def spell(windows: Iterable[Window], zone: tzinfo, at: float, share: float = 0.0
     return Spell(is_open=False, until=min(opening, default=None))
 
 
-def _occurrences(window: Window, today: date, zone: tzinfo) -> Iterator[tuple[float, float]]:
+def _occurrences(window: AnyWindow, at: float, zone: tzinfo) -> Iterator[tuple[float, float]]:
+    """Begin and end of those that may go on, and of those that come next."""
+    if isinstance(window, CronWindow):
+        return _by_schedule(window, at, zone)
+    return _by_day(window, datetime.fromtimestamp(at, zone).date(), zone)
+
+
+def _by_schedule(window: CronWindow, at: float, zone: tzinfo) -> Iterator[tuple[float, float]]:
+    for start in CronSim(window.schedule, datetime.fromtimestamp(at - window.seconds, zone)):
+        begin = start.timestamp()
+        yield begin, begin + window.seconds
+        if begin > at:
+            return
+
+
+def is_schedule(text: str) -> bool:
+    """Whether it is a cron expression of five fields that some day begins."""
+    try:
+        return len(text.split()) == FIELDS and next(CronSim(text, datetime(2000, 1, 1, tzinfo=UTC)), None) is not None
+    except CronSimError:
+        return False
+
+
+def _by_day(window: Window, today: date, zone: tzinfo) -> Iterator[tuple[float, float]]:
     """Those that may go on, and those that begin within a week and a day."""
     length = window.end + (MIDNIGHT if window.end <= window.start else 0)
     for distance in range(-1, 9):
