@@ -1,60 +1,23 @@
-"""The page in a real browser: Chromium, headless, one process for all tests. Skipped where it is not installed.
+"""The page in a real browser (tests.browser)."""
 
-RECONCILER_SCREENSHOTS=FOLDER keeps a picture of each width and look."""
-
-import os
-import shutil
 from collections.abc import Iterator
 from dataclasses import replace
 from itertools import pairwise
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from reconciler.daemon.http.page_routes import PageRoutes
+from tests.browser import CONTRAST, needs_browser, picture, sync_api
 from tests.daemon.faces import Faced, faced
 from tests.daemon.shown_page import FixedPage
 from tests.reports.machine_world import calm_facts, condition, machine_facts, variant
 from tests.reports.test_machine_page import NASTY
 
-sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-CHROMIUM = next((found for name in ("chromium", "chromium-browser") if (found := shutil.which(name))), None)
-
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed (Debian: apt install chromium)")
+pytestmark = needs_browser
 
 WIDTHS = (320, 768, 1280, 3840)
-PICTURES = os.environ.get("RECONCILER_SCREENSHOTS", "")
 
-# The lowest contrast of any text that is seen with what lies behind it, after WCAG 2.2, and that text.
-CONTRAST = """() => {
-  const numbers = (text) => (text.match(/[\\d.]+/g) || []).map(Number);
-  const light = ([r, g, b]) => {
-    const linear = (c) => (c <= 0.04045 ? c / 12.92 : ((c + 0.055) / 1.055) ** 2.4);
-    const [x, y, z] = [r, g, b].map((c) => linear(c / 255));
-    return 0.2126 * x + 0.7152 * y + 0.0722 * z;
-  };
-  const behind = (element) => {
-    for (let one = element; one; one = one.parentElement) {
-      const found = numbers(getComputedStyle(one).backgroundColor);
-      if (found.length === 3 || found[3] === 1) return found;
-    }
-    return [255, 255, 255];
-  };
-  let worst = [99, ""];
-  let seen = 0;
-  const texts = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
-  while (texts.nextNode()) {
-    const node = texts.currentNode, element = node.parentElement;
-    if (!node.data.trim() || element.closest("script, style, title, desc") || !element.checkVisibility()) continue;
-    const style = getComputedStyle(element);
-    const [a, b] = [light(numbers(element.closest("svg") ? style.fill : style.color)), light(behind(element))];
-    const ratio = (Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05);
-    seen += 1;
-    if (ratio < worst[0]) worst = [ratio, `${node.data.trim().slice(0, 40)} (${style.color})`];
-  }
-  return [...worst, seen];
-}"""
 OPEN_ALL = "document.querySelectorAll('details').forEach((one) => { one.open = true; })"
 REACHABLE = """[...document.querySelectorAll("a[href], button, summary, [tabindex='0']")]
   .filter((one) => one.checkVisibility()).length"""
@@ -70,16 +33,6 @@ FOCUSED = """() => {
     seen: box.width > 0 && box.top < innerHeight && box.bottom > (one.closest("main") ? covered : 0),
   };
 }"""
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    with sync_api.sync_playwright() as playwright:
-        # Without its sandbox, which needs rights that a container lacks; it is shown our own page only.
-        options = ["--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"]
-        found = playwright.chromium.launch(executable_path=CHROMIUM, args=options)
-        yield found
-        found.close()
 
 
 class Window:
@@ -192,9 +145,7 @@ def test_it_fits_and_can_be_read(window: Any, look: str) -> None:
     for width in WIDTHS:
         page.set_viewport_size({"width": width, "height": min(max(width * 10 // 16, 640), 2160)})
         assert one.fits(), width
-        if PICTURES:
-            Path(PICTURES).mkdir(parents=True, exist_ok=True)
-            page.screenshot(path=f"{PICTURES}/machine-{width}-{look}.png", full_page=True)
+        picture(page, f"machine-{width}-{look}.png")
     page.evaluate(OPEN_ALL)
     ratio, text, seen = page.evaluate(CONTRAST)
     assert seen > 300

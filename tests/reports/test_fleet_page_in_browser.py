@@ -1,9 +1,5 @@
-"""The fleet's page in a real browser, opened as a file: Chromium, headless. Skipped where it is not installed.
+"""The fleet's page in a real browser (tests.browser), opened as a file."""
 
-RECONCILER_SCREENSHOTS=FOLDER keeps a picture of each width and look.
-"""
-
-import os
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -14,14 +10,13 @@ import pytest
 from reconciler.domain.machine_report import FORGED, JudgedReport
 from reconciler.reports.fleet.page import fleet_page
 from reconciler.reports.fleet.view import FleetFacts, fleet_view
-from tests.daemon.test_page_in_browser import CHROMIUM, CONTRAST, sync_api
+from tests.browser import CONTRAST, needs_browser, picture, sync_api
 from tests.machine_reports.documents import GOOD, NOW
 from tests.reports.test_fleet_view import BAD, COMMITS, HOSTILE, OLD, seen
 
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed (Debian: apt install chromium)")
+pytestmark = needs_browser
 
 WIDTHS = (320, 768, 1280, 3840)
-PICTURES = os.environ.get("RECONCILER_SCREENSHOTS", "")
 SITES = ("ljubljana", "maribor", "koper")
 MANY = 3000
 
@@ -47,15 +42,6 @@ def some(count: int) -> FleetFacts:
         group_by="site",
         rings={"edge-1": "canary"},
     )
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    with sync_api.sync_playwright() as playwright:
-        options = ["--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"]
-        found = playwright.chromium.launch(executable_path=CHROMIUM, args=options)
-        yield found
-        found.close()
 
 
 @pytest.fixture(scope="module")
@@ -180,9 +166,8 @@ def test_it_fits_and_can_be_read(opened: Opener, look: str) -> None:
     for width in WIDTHS:
         page.set_viewport_size({"width": width, "height": 900})
         assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), width
-        if PICTURES:
-            page.evaluate("scrollTo(0, 0)")
-            page.screenshot(path=f"{PICTURES}/fleet-{look}-{width}.png")
+        page.evaluate("scrollTo(0, 0)")
+        picture(page, f"fleet-{look}-{width}.png", whole=False)
 
 
 def test_what_a_screen_reader_is_told(opened: Opener) -> None:
