@@ -14,7 +14,7 @@ from tests.daemon.shown_page import FixedPage
 from tests.reports.machine_world import calm_facts, condition, machine_facts, variant
 from tests.reports.test_machine_page import NASTY
 
-pytestmark = needs_browser
+pytestmark = [pytest.mark.slow, needs_browser]
 
 WIDTHS = (320, 768, 1280, 3840)
 

@@ -14,7 +14,7 @@ from tests.browser import CONTRAST, needs_browser, picture, sync_api
 from tests.machine_reports.documents import GOOD, NOW
 from tests.reports.test_fleet_view import BAD, COMMITS, HOSTILE, OLD, seen
 
-pytestmark = needs_browser
+pytestmark = [pytest.mark.slow, needs_browser]
 
 WIDTHS = (320, 768, 1280, 3840)
 SITES = ("ljubljana", "maribor", "koper")
