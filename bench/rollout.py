@@ -27,15 +27,18 @@ from tests.planner.world import desired
 from tests.registry.keys import key_pair
 
 
-def simulate(count: int, *, short: bool) -> None:
+def simulate(count: int, *, short: bool, part: float) -> None:
     """Three rings of 1 %, 10 % and the rest, each soaked for a day. `short`: a good candidate, a bad one, and a machine
-    that comes back."""
+    that comes back. Only a `part` of the last ring decides: nobody reads its reports, so the others change nothing."""
     world = Fleet(count)
+    last = world.ring(3)
+    for one in last[int(len(last) * part) :]:
+        one.online = False
     world.run(2 * DAY)
     print(f"{count:,} machines; rings of {', '.join(str(len(world.ring(number))) for number in (1, 2, 3))}", flush=True)
     away = world.ring(3)[0]
     away.online = False
-    for one in world.ring(3)[1 : 1 + count // 50]:
+    for one in world.ring(3)[1 : 1 + int(count * part) // 50]:
         one.online = False
     world.ring(1)[0].ahead = world.ring(2)[0].ahead = DAY
     good = candidate(1)
@@ -250,12 +253,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--machines", type=int, default=0, help="simulate so many")
     parser.add_argument("--short", action="store_true", help="simulate only a good and a bad candidate")
+    parser.add_argument(
+        "--part", type=float, default=1.0, help="of the last ring's machines that decide (default: all)"
+    )
     parser.add_argument("--daemons", type=int, default=0, help="run so many (at least 12)")
     parser.add_argument("--soak", default="40s", help="of each ring of the daemons")
     parser.add_argument("--stay", type=float, default=180.0, help="seconds to see that a bad candidate goes no further")
     arguments = parser.parse_args()
     if arguments.machines:
-        simulate(arguments.machines, short=arguments.short)
+        simulate(arguments.machines, short=arguments.short, part=arguments.part)
     if arguments.daemons:
         run_daemons(arguments.daemons, arguments.soak, arguments.stay)
 
