@@ -41,6 +41,7 @@ NO_TRAITS = Traits()
 NOTHING: dict[str, str] = {}
 # What may lie in a folder before the first apply: a checkout's state/ holds a README.
 OURS = frozenset({"README.md", ".gitignore", "lock", "lock.holder", "records", "mirror.git", "lost+found"})
+EXPORTED = re.compile(r"lock|lock\.holder|staging|trash|[0-9a-f]{40}")  # what a look at a repository leaves in sources/
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -130,12 +131,20 @@ def _refuse_foreign(layout: Layout) -> None:
     """Raises UsageError for a folder that holds foreign files and was never a root: --root was mistyped."""
     names = os.listdir(layout.root) if os.path.lexists(layout.root) else ()
     found = {name for name in names if name not in OURS and not is_temporary(name)}  # left by a killed first apply
+    if _only_exports(layout.at("sources")):
+        found.discard("sources")
     if found and not os.path.exists(layout.owner):
         named = ", ".join(sorted(found)[:3])
         hint = "name an empty folder or one that does not exist yet"
         if "served" in found:
             hint = f"if it was one, write its mark back: `owner` in a release.json below served/, into {layout.owner}"
         raise UsageError(f"{layout.root} is no root of reconciler, and it is not empty ({named})", hint=hint)
+
+
+def _only_exports(folder: str) -> bool:
+    """Whether it holds only what `plan` of a followed repository puts there, before the first apply too."""
+    names = os.listdir(folder) if os.path.isdir(folder) and not os.path.islink(folder) else []
+    return "lock" in names and all(EXPORTED.fullmatch(name) for name in names)
 
 
 def observe(machine: Machine) -> Observed:

@@ -859,6 +859,29 @@ def test_two_plans_at_once_wait_for_each_other(answering: Repository, tmp_path: 
     assert done[0].json()["revision"] == f"main@sha1:{answering.git('rev-parse', 'HEAD')}"
 
 
+def test_a_look_before_the_first_apply_leaves_the_root_to_it(fleet: Repository, tmp_path: Path) -> None:
+    """And `explain` and `bom` read the followed branch as `plan` does."""
+    machine = TestMachine(folder=tmp_path)
+    follow = ("--repo", str(fleet.folder), "--allow-file")
+    for verb in ("plan",), ("explain", "one"), ("bom", "one"):
+        assert machine.run(*verb, *follow).code == 0
+    assert (machine.root / "sources").is_dir()
+    done = machine.run("apply", *follow, "--conversion-memory", "300MiB")  # which holds everything back
+    assert done.code == 3, done.err
+
+
+@pytest.mark.parametrize("names", [("lock", "main.c"), ("a" * 40,), ()])
+def test_a_folder_of_that_name_with_foreign_files_makes_no_root(names: tuple[str, ...], tmp_path: Path) -> None:
+    machine = TestMachine(folder=tmp_path)
+    machine.declare()
+    (machine.root / "sources").mkdir(parents=True)
+    for name in names:
+        (machine.root / "sources" / name).touch()
+    done = machine.run("apply")
+    assert done.code == 64
+    assert "is no root of reconciler" in done.err
+
+
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="SIGKILL")
 def test_a_look_that_was_killed_anywhere_is_finished_by_the_next(answering: Repository, tmp_path: Path) -> None:

@@ -52,7 +52,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--html", metavar="FILE", help="also write one self-contained page with plots; needs the extra `bench`"
     )
-    options.add_manifests(parser)
+    options.add_manifests(parser, repository=True)
     options.add_common(parser, "text", "json", "markdown")
 
 

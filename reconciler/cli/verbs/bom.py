@@ -1,6 +1,7 @@
 """Write the bill of materials (SBOM) of a declared model or one of its variants, as a CycloneDX document with a model
 card: its source and adapter, the files of the converted artifact, the tools, the licence, the measured fidelity. What
-is not built or not known here is named, in the document and on stderr. Uses no network, changes nothing.
+is not built or not known here is named, in the document and on stderr. Changes nothing, and uses no
+network but git (--repo).
 """
 
 import argparse
@@ -16,7 +17,7 @@ from reconciler.operations.bom import make_bom
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("name", metavar="NAME", help="a declared model, or one of its variants (capitals-int4)")
-    options.add_manifests(parser)
+    options.add_manifests(parser, repository=True)
     options.add_machine(parser)
     options.add_output(parser, "cyclonedx-json")
     options.add_flag(parser, "--no-time", "leave out when it was built: equal inputs then give equal bytes anywhere")

@@ -1,6 +1,7 @@
 """Show everything that a declared model becomes before it is converted: build key, recipe, gates, chat template and
 the exact Olive configuration. `-o markdown` is a model sheet: one page on what it is, where from, under which licence,
-how it was converted and measured, whose build it is and where it is served. Uses no network, changes nothing.
+how it was converted and measured, whose build it is and where it is served. Changes nothing, and uses no
+network but git (--repo).
 """
 
 import argparse
@@ -20,7 +21,7 @@ from reconciler.reports.model_sheet import sheet
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("name", metavar="NAME", help="a declared model, or one of its variants (capitals-int4)")
-    options.add_manifests(parser)
+    options.add_manifests(parser, repository=True)
     options.add_machine(parser)
     options.add_output(parser, "text", "json", "markdown")
 
