@@ -10,7 +10,7 @@ goes on from its store. Two builders at once do no harm, because the first build
 
 import threading
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING
@@ -21,6 +21,7 @@ from reconciler.domain.desired import DesiredRelease
 from reconciler.domain.errors import Problem, ReconcilerError, UsageError
 from reconciler.domain.layout import CLAIMS, WORK
 from reconciler.domain.machine.registries import LOCAL, RegistrySettings
+from reconciler.domain.manifest import NodeSelector
 from reconciler.domain.plan import Held, Outcome
 from reconciler.domain.reference import Comparison
 from reconciler.engine.job_queue import JobQueue
@@ -31,10 +32,12 @@ from reconciler.engine.planning import Others, Snapshot, take_snapshot
 from reconciler.engine.reconciler import beginning
 from reconciler.engine.registries import RegistryLookup
 from reconciler.engine.steps import Steps
+from reconciler.fleet.inventory_form import read_inventories
 from reconciler.host import durable
 from reconciler.host.clock import now
 from reconciler.host.reading import read_whole
 from reconciler.manifests.parsed import Parsed
+from reconciler.manifests.selector import labels_of, mismatch
 from reconciler.operations import build_claims
 from reconciler.operations.build_claims import BuildClaims
 from reconciler.operations.signing import Signer
@@ -106,6 +109,21 @@ def build(
 def _for_all(machine: Machine) -> Machine:
     free = at_any_time(machine)
     return replace(free, traits=replace(free.traits, convert=LOCAL))
+
+
+def wanted_by(machines: Sequence[Mapping[str, str]], parsed: Parsed) -> Parsed:
+    """Without the models that are for none of these machines, which are known by their labels."""
+    return replace(parsed, models=tuple(one for one in parsed.models if _is_for_one_of(machines, one.node_selector)))
+
+
+def _is_for_one_of(machines: Sequence[Mapping[str, str]], selector: NodeSelector | None) -> bool:
+    return any(selector is None or not mismatch(selector, labels) for labels in machines)
+
+
+def labels_in(folder: str) -> tuple[tuple[dict[str, str], ...], tuple[Problem, ...]]:
+    """The labels of the machines with an inventory in `folder`, and which inventories cannot be read."""
+    inventories, problems = read_inventories(folder)
+    return tuple(labels_of(one.machine, one.labels, one.facts) for one in inventories.values()), problems
 
 
 def _for_any_machine(parsed: Parsed) -> Parsed:

@@ -97,11 +97,11 @@ def test_after_its_limit_a_model_is_stalled_until_somebody_asks(
     assert "2 times, and retry.limit is 1" in found.message
     assert "limit is 1" in machine.run("status").out
     assert machine.run("retry").code == machine.run("retry", "capitals", "--all").code == 64
-    assert "nothing of other has failed" in machine.run("retry", "other").out
+    assert "nothing of other waits for another try" in machine.run("retry", "other").out
     assert "would be tried again" in machine.run("retry", "capitals", "--dry-run").out
     assert len(tries) == 2
     assert "convert is tried again" in machine.run("retry", "capitals").out
-    assert "nothing of capitals has failed" in machine.run("retry", "capitals").out
+    assert "nothing of capitals waits for another try" in machine.run("retry", "capitals").out
     assert reasons(one_pass(machine)) == {"capitals-int4": Reason.BACKOFF_ACTIVE}
     assert reasons(one_pass(machine)) == {"capitals-int4": Reason.RETRIES_EXCEEDED}
     assert len(tries) == 4

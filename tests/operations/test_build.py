@@ -82,3 +82,27 @@ def test_a_key_that_cannot_sign_is_refused_before_anything_is_built(machine: Tes
     done = machine.run("build", "--signing-key", private, "--builder-id", "me", RECONCILER_CONFIG=config)
     assert done.code == 64
     assert "--builder-id wants a URI" in done.err
+
+
+def test_only_what_is_for_a_machine_of_the_folder(machine: TestMachine) -> None:
+    """A machine is known by its inventory; one that cannot be read is named, and the others count."""
+    machine.declare(more="  suspend: true\n")
+    machine.declare(
+        "berlin", precisions="int8", more="  suspend: true\n  nodeSelector: {matchLabels: {site: berlin}}\n"
+    )
+    folder = machine.folder / "inventories"
+    folder.mkdir()
+    (folder / "edge-1.json").write_text(machine.run("inventory").out)
+    with FakeRegistry().running() as fake:
+        config = configured(machine, fake.origin)
+        build = ("build", "-o", "json", "--for")
+        done = machine.run(*build, str(folder), RECONCILER_CONFIG=config)
+        assert [one["variant"] for one in done.json()["builds"]] == ["capitals-int4"]
+        (folder / "edge-1.json").write_text("{")
+        done = machine.run(*build, str(folder), RECONCILER_CONFIG=config)
+        assert (done.code, done.json()["builds"], "edge-1.json" in done.err) == (3, [], True)
+        named = json.loads(machine.run("inventory").out) | {"labels": {"site": "berlin"}}
+        (folder / "edge-2.json").write_text(json.dumps(named))
+        done = machine.run(*build, str(folder), RECONCILER_CONFIG=config)
+        assert [one["variant"] for one in done.json()["builds"]] == ["berlin-int8", "capitals-int4"]
+        assert machine.run(*build, "nowhere", RECONCILER_CONFIG=config).code == 64

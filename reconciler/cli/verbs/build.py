@@ -1,9 +1,10 @@
 """Convert what the manifests want and the registries of this machine's configuration (role push or both) lack; check it
 by its gates, and push it for machines that pull. Registers nothing, serves nothing, and builds also what is declared
-for other machines. It may run on many builders at once, each with its --shard.
+for other machines: all, or those with an inventory (--for). It may run on many builders at once, each with its --shard.
 """
 
 import argparse
+import os
 import sys
 from functools import partial
 from urllib.parse import urlsplit
@@ -15,11 +16,11 @@ from reconciler.cli.output import json_text, note, say, show_resolution
 from reconciler.cli.progress import reporter_for
 from reconciler.cli.signals import interrupt_on_signals
 from reconciler.cli.signing import add_signing_key, signing_key
-from reconciler.domain.errors import UsageError
+from reconciler.domain.errors import Problem, UsageError
 from reconciler.engine import log
 from reconciler.engine.machine import Machine, machine_name
 from reconciler.host.clock import now
-from reconciler.operations.build import BuildResult, Shard, build, counts_of
+from reconciler.operations.build import BuildResult, Shard, build, counts_of, labels_in, wanted_by
 from reconciler.operations.signing import Signer
 from reconciler.registry.signing_keys import SigningKey
 from reconciler.reports.view import FORMAT_VERSION, camel_view
@@ -29,6 +30,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     options.add_manifests(parser, repository=True)
     parser.add_argument(
         "--shard", metavar="I/N", type=_shard, default=Shard(), help="build the I-th of N parts (default: all)"
+    )
+    parser.add_argument(
+        "--for",
+        dest="inventories",
+        metavar="DIR",
+        help="build only what is for a machine of this folder, by the labels that `reconciler inventory` wrote there"
+        " (default: for all)",
     )
     options.add_flag(
         parser, "--ignore-claims", "build also what another builder works on now; it may be done twice, without harm"
@@ -50,8 +58,11 @@ def run(arguments: argparse.Namespace) -> int:
     key = signing_key(arguments)
     if arguments.verbose:
         log.talk()
+    machines, unread = _machines(arguments.inventories) if arguments.inventories else (None, ())
     with options.machine_under_lock(arguments, "build") as machine:
         parsed = load_manifests(arguments, machine, accept=True)
+        if machines is not None:
+            parsed = wanted_by(machines, parsed)
         with reporter_for(quiet=arguments.quiet) as reporter:
             chosen = options.pass_options(arguments)
             result = build(
@@ -64,9 +75,15 @@ def run(arguments: argparse.Namespace) -> int:
                 ignore_claims=arguments.ignore_claims,
                 signer=_signer(key, arguments, machine) if key is not None else None,
             )
-    show_resolution(arguments, result.warnings, result.problems)
+    show_resolution(arguments, result.warnings, (*unread, *result.problems))
     _show(result, arguments)
-    return OK if result.complete else PARTLY
+    return OK if result.complete and not unread else PARTLY
+
+
+def _machines(folder: str) -> tuple[tuple[dict[str, str], ...], tuple[Problem, ...]]:
+    if not os.path.isdir(folder):
+        raise UsageError(f"--for: there is no folder {folder}", hint="`reconciler inventory > DIR/NAME.json` fills one")
+    return labels_in(folder)
 
 
 def _show(result: BuildResult, arguments: argparse.Namespace) -> None:

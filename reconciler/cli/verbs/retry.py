@@ -31,5 +31,7 @@ def run(arguments: argparse.Namespace) -> int:
             f"{one.variant or one.key}: {one.action} {would} tried again; it failed at {one.last}: {one.message}",
         )
     if not asked:
-        say(arguments, f"nothing{f' of {arguments.name}' if arguments.name else ''} has failed here")
+        named = f" of {arguments.name}" if arguments.name else ""
+        say(arguments, f"nothing{named} waits for another try (FailedBefore, RetriesExceeded, BackoffActive)")
+        say(arguments, "what is held for other reasons, and what would lift them: `reconciler status`")
     return OK
