@@ -146,7 +146,7 @@ def _unreached(observed: Observed) -> tuple[Problem, ...]:
         return ()
     then = "waits for a registry" if observed.convert == REGISTRY_ONLY else "is converted here"
     message = f"{answers.unreached}; what no registry offers {then}"
-    return (Problem(code=answers.code, file="registries", message=message),)
+    return (Problem(code=answers.code, file="registries", message=message, hint=answers.hint),)
 
 
 def _distrusted(observed: Observed, desired: Desired) -> Iterator[Problem]:

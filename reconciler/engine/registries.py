@@ -92,6 +92,7 @@ class RegistryLookup:
             offers={key: offer for key in keys if (offer := self._known.get(key)) is not None},
             unreached="" if error is None else str(error),
             code="" if error is None else error.code,
+            hint="" if error is None else error.hint,
             refused={key: self._refused[key] for key in keys if key in self._refused},
             turn=self._machine.traffic.timetable.turn(rest) if rest else None,
         )

@@ -112,6 +112,7 @@ def test_one_that_does_not_answer_is_named_and_not_asked_again(tmp_path: Path) -
     for keys in ([KEY], [KEY, "sha256:" + "0" * 64]):
         answers = lookup.answers(keys)
         assert (answers.offers, answers.code) == ({}, "RegistryUnreachable")
+        assert "caFile" in answers.hint
         assert "models/tiny" in answers.unreached
     with pytest.raises(RegistryFailed):
         builders_numbers(machine_at(tmp_path, origin), KEY, "sha256:" + "0" * 64)

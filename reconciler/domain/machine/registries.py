@@ -109,11 +109,13 @@ class BuildClaim:
 @dataclass(frozen=True, kw_only=True)
 class RegistryAnswers:
     """What the registries of a machine answered in this pass. `offers` are by build key. `unreached` says why one could
-    not be asked, "" where all answered; `code` is that of the error. `refused` are builds that are there and not
-    offered, or only doubted, by build key. `turn` where this machine has not asked yet, because others go first."""
+    not be asked, "" where all answered; `code` and `hint` are those of the error. `refused` are builds that are
+    there and not offered, or only doubted, by build key. `turn` where this machine has not asked yet, because others go
+    first."""
 
     offers: Mapping[str, Offer] = field(default_factory=dict)
     unreached: str = ""
     code: str = ""
+    hint: str = ""
     refused: Mapping[str, Refusal] = field(default_factory=dict)
     turn: Permission | None = None
