@@ -36,7 +36,7 @@ def of_folder(model: Model, problem: Problem, field: str = "spec.source") -> Pro
 
 
 def foreign_adapter(model: Model, adapter: SourceAdapter, source: SourceModel) -> list[Problem]:
-    if adapter.problems or source.problems or not source.shapes:
+    if adapter.problems or source.problems or not (adapter.known and source.shapes):
         return []
     wrong = mismatch(adapter.config, adapter.shapes, source.shapes)
     if not wrong:

@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from reconciler.domain.errors import InputRefused, Problem
+from reconciler.domain.sources.lfs_pointer import refuse_pointer
 from reconciler.domain.text.quoting import field_path, shown
 
 MANIFEST_BYTES = 256 * 1024
@@ -27,6 +28,7 @@ def decode(data: bytes) -> str:
     """A byte order mark at the very start is Windows' habit and harmless."""
     if len(data) > MANIFEST_BYTES:
         raise InputRefused("FileTooLarge", f"expected at most {MANIFEST_BYTES // 1024} KiB, got {len(data):,} bytes")
+    refuse_pointer(data)
     if data.startswith((b"\xff\xfe", b"\xfe\xff")):
         raise InputRefused("NotUtf8", "expected UTF-8, got UTF-16", "save the file as UTF-8", 1)
     try:

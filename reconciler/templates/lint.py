@@ -6,6 +6,8 @@ from collections.abc import Iterator
 
 from jinja2 import TemplateSyntaxError, nodes
 
+from reconciler.domain.errors import InputRefused
+from reconciler.domain.sources.lfs_pointer import refuse_pointer
 from reconciler.domain.text.quoting import shown
 from reconciler.templates.dialect import unknown_words
 from reconciler.templates.differences import spelt_differently, understood_differently
@@ -80,6 +82,10 @@ def _unreadable(data: bytes) -> TemplateFinding | None:
     if len(data) > TEMPLATE_BYTES:
         message = f"expected at most {TEMPLATE_BYTES // 1024} KiB, got {len(data):,} bytes"
         return TemplateFinding(code="TemplateTooLarge", line=0, message=message)
+    try:
+        refuse_pointer(data)
+    except InputRefused as refused:
+        return TemplateFinding(code=refused.code, line=0, message=str(refused), hint=refused.hint)
     unwanted = [
         (found.start(), message, hint) for pattern, message, hint in _UNWANTED if (found := re.search(pattern, data))
     ]

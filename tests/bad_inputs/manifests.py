@@ -14,6 +14,8 @@ Case = dict[str, Put]
 HEAD = "apiVersion: reconciler.foundry/v1alpha1\nkind: "
 GOOD = f"{HEAD}Model\nmetadata: {{name: good}}\nspec:\n  source: {{path: ../models/phi}}\n  precisions: [int4]\n"
 
+POINTER = "version https://git-lfs.github.com/spec/v1\noid sha256:5\nsize 5\n"
+
 
 def bad(text: str) -> Case:
     return {"bad.yaml": text.encode()}
@@ -61,6 +63,7 @@ YAML: dict[str, Case] = {
     "complex key": bad("? [a, b]\n: c\n"),
     "merge key": bad(GOOD.replace("good", "phi, <<: {labels: {}}")),
     "UTF-16": {"bad.yaml": GOOD.encode("utf-16")},
+    "kept by Git LFS": bad(POINTER),
     "UTF-32": {"bad.yaml": GOOD.encode("utf-32")},
     "Latin-1": {"bad.yaml": GOOD.replace("good", "caf\xe9").encode("latin-1")},
     "overlong UTF-8": {"bad.yaml": b"a: \xc0\xaf\n"},
@@ -236,6 +239,7 @@ TEMPLATES: dict[str, Case] = {
     "CRLF": template(LOOP + "\r\n"),
     "null byte": template(LOOP + "\0"),
     "UTF-16": template(LOOP.encode("utf-16")),
+    "kept by Git LFS": template(POINTER),
     "white space that only Hugging Face trims": template("{% for m in messages %}\n{{ m.content }}\n{% endfor %}\n"),
     "a role pattern without its place": model("promptTemplate: {roles: {prompt: hello}}"),
     "a role pattern in lower case": model('promptTemplate: {roles: {prompt: "{content}"}}'),

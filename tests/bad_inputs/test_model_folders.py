@@ -101,6 +101,18 @@ def brackets(folder: Path) -> None:
     write_header(folder, b'{"a": [' + b"[]," * 8_000_000 + b"0]}", b"")
 
 
+POINTER = b"version https://git-lfs.github.com/spec/v1\noid sha256:%s\nsize 987654321\n" % (b"5" * 64)
+
+
+def pointer_instead(name: str) -> Callable[[Path], object]:
+    return lambda folder: (folder / name).write_bytes(POINTER)
+
+
+def pointer_for_a_shard(folder: Path) -> None:
+    index_names("part.safetensors", "kept.safetensors")(folder)
+    (folder / "kept.safetensors").write_bytes(POINTER)
+
+
 def cut(folder: Path, keep: int) -> None:
     os.truncate(folder / WEIGHTS, keep)
 
@@ -303,6 +315,17 @@ BAD: dict[str, tuple[Callable[[Path], object], str, str]] = {
     "a pipe instead of weights": (lambda f: pipe_instead(f, WEIGHTS), "NotAFile", "regular file"),
     "a pipe instead of config.json": (lambda f: pipe_instead(f, "config.json"), "NotAFile", "regular file"),
     "a socket instead of a tokenizer": (socket_instead, "NotAFile", "regular file"),
+    **{
+        f"{name} kept by Git LFS": (
+            pointer_instead(name),
+            "LfsPointer",
+            "a Git LFS pointer that stands for 987,654,321",
+        )
+        for name in (WEIGHTS, "config.json", "tokenizer.json", "tokenizer_config.json", "generation_config.json")
+    },
+    "a template kept by Git LFS": (pointer_instead("chat_template.jinja"), "LfsPointer", "Git LFS"),
+    "a small file that is only hashed kept by Git LFS": (pointer_instead("merges.txt"), "LfsPointer", "Git LFS"),
+    "a shard kept by Git LFS": (pointer_for_a_shard, "LfsPointer", "Git LFS"),
     "a folder instead of weights": (lambda f: folder_instead(f, WEIGHTS), "NotAFile", "regular file"),
     "a device instead of weights": (device_instead, "NotAFile", "regular file"),
 }

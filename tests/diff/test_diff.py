@@ -205,6 +205,14 @@ def test_git_lfs_pointers_are_told_by_their_tree(fleet: Fleet) -> None:
     assert "cost unknown here" in done.out
 
 
+@pytest.mark.parametrize("held", [True, False])
+def test_an_adapter_that_is_elsewhere_is_not_judged(fleet: Fleet, held: bool) -> None:
+    if held:
+        fleet.write("adapter/adapter_model.safetensors", "version https://git-lfs.github.com/spec/v1\nsize 9\n")
+    fleet.declare("tuned", source="../model, adapter: ../adapter")
+    assert fleet.view("base", fleet.commit())["problems"] == []
+
+
 def test_the_first_manifests_of_a_repository(fleet: Fleet) -> None:
     fleet.git("checkout", "-q", "--orphan", "empty")
     fleet.git("rm", "-rfq", ".")

@@ -96,6 +96,7 @@ MUTANTS = (
     # Model folders
     _("weights do not lie outside", _FOLDERS),
     _("a sparse file is no model", _FOLDERS),
+    _("a pointer is not the file", _FOLDERS),
     _("a header ends inside its file", _FOLDERS),
     _("tensors do not overlap", _FOLDERS),
     _("a tensor has the size of its shape", _FOLDERS),

@@ -250,9 +250,17 @@ def edit_adapter(folder: Path, **changes: object) -> None:
     edit(folder / "adapter_config.json", **changes)
 
 
+def kept_by_git_lfs(name: str, folder: Path) -> None:
+    (folder / name).write_text("version https://git-lfs.github.com/spec/v1\noid sha256:5\nsize 9\n")
+
+
 ADAPTER_FAULTS = {
     "no configuration": (lambda f: (f / "adapter_config.json").unlink(), "AdapterInvalid"),
     "no weights": (lambda f: (f / "adapter_model.safetensors").unlink(), "AdapterInvalid"),
+    **{
+        f"{name} kept by Git LFS": (partial(kept_by_git_lfs, name), "LfsPointer")
+        for name in ("adapter_config.json", "adapter_model.safetensors")
+    },
     "another method": (lambda f: edit(f / "adapter_config.json", peft_type="IA3"), "AdapterUnsupported"),
     "another task": (lambda f: edit(f / "adapter_config.json", task_type="SEQ_CLS"), "AdapterUnsupported"),
     "a module to import": (

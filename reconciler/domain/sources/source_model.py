@@ -56,7 +56,7 @@ class SourceModel:
 
 @dataclass(frozen=True, kw_only=True)
 class SourceAdapter:
-    """A LoRA folder as PEFT writes it."""
+    """A LoRA folder as PEFT writes it. `known` as in SourceModel."""
 
     path: str
     digest: str = ""
@@ -65,6 +65,7 @@ class SourceAdapter:
     shapes: dict[str, tuple[int, ...]] = field(default_factory=dict)
     weight_bytes: int = 0
     problems: tuple[Problem, ...] = ()
+    known: bool = True
 
 
 def digest_of(files: dict[str, str]) -> str:

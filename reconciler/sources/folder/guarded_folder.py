@@ -15,6 +15,7 @@ from contextlib import AbstractContextManager
 from typing import IO, Any, ParamSpec, TypeVar
 
 from reconciler.domain.errors import InputRefused, Problem
+from reconciler.domain.sources import lfs_pointer
 from reconciler.domain.text.escape import one_line
 from reconciler.domain.text.quoting import nearest
 from reconciler.host.codec import unique
@@ -63,7 +64,8 @@ class Folder:
         return os.path.lexists(os.path.join(self.path, name))
 
     def size(self, name: str) -> int:
-        """The size of a regular file; InputRefused for anything else, or for a link that leads out."""
+        """The size of a regular file; InputRefused for anything else, for a link that leads out, and for a pointer of
+        Git LFS."""
         path = os.path.join(self.path, name)
         try:
             status = os.stat(path)
@@ -82,6 +84,9 @@ class Folder:
         # guard: a sparse file is no model
         if status.st_size >= SPARSE_FROM and allocated is not None and allocated * 512 < status.st_size // 4:
             raise InputRefused("FileSparse", f"{status.st_size} bytes long, but most of them were never written")
+        if status.st_size < lfs_pointer.LONGEST:
+            with self.opened(name) as file:
+                lfs_pointer.refuse_pointer(file.read(lfs_pointer.LONGEST))
         return status.st_size
 
     def opened(self, name: str) -> AbstractContextManager[IO[bytes]]:

@@ -16,6 +16,7 @@ from typing import IO
 
 from reconciler.domain import digest
 from reconciler.domain.errors import InputRefused, Problem
+from reconciler.domain.sources import lfs_pointer
 from reconciler.domain.sources.locked import LOCK_NAMES, LockedSource
 from reconciler.domain.sources.model_card import ModelCard
 from reconciler.domain.sources.source_model import SourceAdapter, SourceModel
@@ -46,7 +47,6 @@ from reconciler.sources.protocol import CachedSource
 CHECKOUT = os.path.join(os.sep, "git:")
 
 SMALL = 1 << 20  # bytes: read at once, by the process that runs already
-_LFS = b"version https://git-lfs.github.com/spec/"
 MOST_BYTES = 64 << 20  # of all manifests, and of templates that are read together
 _HIDDEN = re.compile(r"(^|/)\.")
 
@@ -218,8 +218,11 @@ class InCommit:
     def adapter(self, path: str) -> SourceAdapter:
         entry = self._entry(path)
         if entry is None:
-            return SourceAdapter(path=path, digest=f"unknown:{path}")
-        return look_at_adapter(GitFolder(path, self._tree, entry, exact=self._exact))
+            return SourceAdapter(path=path, digest=f"unknown:{path}", known=False)
+        folder = GitFolder(path, self._tree, entry, exact=self._exact)
+        if folder.has_pointers():
+            return SourceAdapter(path=path, digest=f"git:{entry.object}", known=False)
+        return look_at_adapter(folder)
 
     def locked(self, source: LockedSource) -> CachedSource:
         """Nothing is fetched to compare commits: it counts as new to every machine."""
@@ -299,6 +302,6 @@ class GitFolder(Folder):
 
     def has_pointers(self) -> bool:
         """git-lfs keeps the files elsewhere: here is only what they hash to."""
-        small = [one for one in self._files.values() if one.kind == FILE and 0 < one.size < 1024]
-        held = self._tree.read(one for one in small if one.name.endswith((".safetensors", ".json")))
-        return any(data.startswith(_LFS) for data in held.values())
+        small = [one for one in self._files.values() if one.kind == FILE and 0 < one.size < lfs_pointer.LONGEST]
+        held = self._tree.read(one for one in small if one.name.endswith((".safetensors", ".json", ".jinja")))
+        return any(data.startswith(lfs_pointer.MARK) for data in held.values())
