@@ -33,6 +33,11 @@ class KeyFolder:
         self.folder = folder
         self.find = cache(self._find)
 
+    def names(self) -> frozenset[str]:
+        """The machines that are known, as their files are called."""
+        found = os.listdir(self.folder) if self.folder and os.path.isdir(self.folder) else ()
+        return frozenset(name.removesuffix(ENDING) for name in found if name.endswith(ENDING))
+
     def path(self, machine: str) -> str:
         return os.path.join(self.folder, entry_name(machine) + ENDING)
 

@@ -20,6 +20,7 @@ from reconciler.domain.machine_report import (
     VERIFIED,
     JudgedReport,
 )
+from reconciler.domain.rollout import Rollout
 from reconciler.fleet.inventory import Inventory
 from reconciler.host import durable
 from reconciler.host.codec import Codec, Misformed, parse_json
@@ -27,10 +28,13 @@ from reconciler.host.reading import read_whole
 from reconciler.machine_reports.keys import KeyFolder
 from reconciler.machine_reports.place import ReportPlace, Sent
 from reconciler.machine_reports.verify import ReadReport, order_of, read_report
+from reconciler.manifests.parsed import Parsed
 from reconciler.registry.signing_keys import KeyUnusable
 from reconciler.reports.fleet.view import SeenMachine
 from reconciler.sources.git.address import Remote, realm
-from reconciler.sources.git.local import git_directory
+from reconciler.sources.git.local import LocalRepository, git_directory
+from reconciler.sources.git.manifests_in_commit import read_commit
+from reconciler.sources.git.objects import Tree
 from reconciler.sources.git.runner import FETCH_TIME, NETWORK, Credentials, GitFailed, GitRunner
 
 MOST_COMMITS = 2000
@@ -160,12 +164,14 @@ def _slim(inventory: Inventory) -> Inventory:
 
 @dataclass(frozen=True, kw_only=True)
 class FollowedBranch:
-    """The followed branch: its commits, the newest first; and the manifests by model, where a clone is here."""
+    """The followed branch: its commits, the newest first; where a clone is here, the manifests by model, and the
+    Rollouts."""
 
     url: str = ""
     name: str = ""
     commits: tuple[str, ...] = ()
     manifests: Mapping[str, str] = field(default_factory=dict)
+    rollouts: tuple[Rollout, ...] = ()
 
 
 def read_branch_commits(remote: Remote, credentials: Credentials) -> tuple[str, ...]:
@@ -194,25 +200,24 @@ def read_clone(folder: str, branch: str, path: str) -> FollowedBranch:
     try:
         commits = _commits(git, name)
         _, url = git.run("config", "--get", "remote.origin.url", ok=(0, 1))
-        listed = git.text("ls-tree", "-r", "--name-only", "--end-of-options", name)
+        _, checked_out = git.run("symbolic-ref", "--quiet", "--short", "HEAD", ok=(0, 1))
     except GitFailed as failed:
         raise UsageError(f"{folder}: {failed.complaint}", hint="name a clone, and its branch with --branch") from None
+    declared = _declared(directory, commits[0], path) if commits else Parsed()
     return FollowedBranch(
         url=url.decode(errors="replace").strip(),
-        name=branch,
+        name=branch or checked_out.decode(errors="replace").strip(),
         commits=commits,
-        manifests=dict(_manifests(listed.splitlines(), path)),
+        manifests={model.name: model.file for model in declared.models},
+        rollouts=declared.rollouts,
     )
+
+
+def _declared(directory: str, commit: str, path: str) -> Parsed:
+    with LocalRepository(directory).objects() as objects:
+        return read_commit(Tree(objects, commit), path)
 
 
 def _commits(git: GitRunner, name: str) -> tuple[str, ...]:
     listed = git.text("rev-list", f"--max-count={MOST_COMMITS}", "--end-of-options", name)
     return tuple(line for line in listed.splitlines() if re.fullmatch("[0-9a-f]{40,64}", line))
-
-
-def _manifests(paths: Iterable[str], folder: str) -> Iterator[tuple[str, str]]:
-    """By the name of the file, which most give the name of the model."""
-    for path in paths:
-        inside = folder in ("", ".") or path.startswith(f"{folder.rstrip('/')}/")
-        if inside and (found := re.fullmatch(r"(?:.*/)?([^/]+)\.ya?ml", path)):
-            yield found[1], path

@@ -13,7 +13,7 @@ from reconciler.domain.rollout import Rollout
 from reconciler.host import durable
 from reconciler.host.clock import now
 from reconciler.host.reading import read_whole
-from reconciler.machine_reports.keys import ENDING, KeyFolder
+from reconciler.machine_reports.keys import KeyFolder
 from reconciler.machine_reports.place import ReportPlace
 from reconciler.machine_reports.verify import judge
 from reconciler.manifests.parsed import Parsed
@@ -38,8 +38,7 @@ def read_fleet(place: ReportPlace, keys: str) -> FleetReports:
     judged = [judge(one.entry, one.data, one.signature, folder, now=moment) for one in place.each() if not one.why]
     reports = {one.report.machine: one.report for one in judged if one.standing == VERIFIED and one.report is not None}
     doubted = (f"{one.entry} ({one.standing}: {one.why})" for one in judged if one.standing != VERIFIED)
-    names = frozenset(name.removesuffix(ENDING) for name in os.listdir(keys) if name.endswith(ENDING))
-    return FleetReports(reports=tuple(reports.values()), doubted=tuple(doubted), names=names | reports.keys())
+    return FleetReports(reports=tuple(reports.values()), doubted=tuple(doubted), names=folder.names() | reports.keys())
 
 
 def status(

@@ -1,9 +1,10 @@
 """How far the releases of a Rollout have come, from the reports of all machines; and in which order they will go. For
-people: machines decide by planner.rollout. Pure."""
+people, who have watched nothing themselves: how long a release serves is each machine's word here. Machines decide by
+planner.rollout. Pure."""
 
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from reconciler.domain.machine_report import MachineReport
 from reconciler.domain.manifest import NodeSelector
@@ -68,7 +69,9 @@ def _rings(
         if here or ring.name:
             machines = tuple(sorted(one.machine for one in here))
             found = evidence_of(with_reports(watched, here, 0.0), machines, 0.0, now, members=len(here))
-            yield RingProgress(name=ring.name, machines=machines, state=judge_ring(ring, rollout.silent_after, found))
+            believed = replace(found, read=tuple(replace(one, watched=one.claimed) for one in found.read))
+            state = judge_ring(ring, rollout.silent_after, believed)
+            yield RingProgress(name=ring.name, machines=machines, state=state)
 
 
 def _phase(rollout: Rollout, release: str, rings: Sequence[RingProgress]) -> str:

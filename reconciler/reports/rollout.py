@@ -1,10 +1,13 @@
 """The JSON view of `rollout status`, and its text. Plain dicts, camelCase."""
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Sequence
 from typing import Any
 
+from reconciler.domain.machine_report import MachineReport
 from reconciler.domain.rollout import Rollout
-from reconciler.planner.rollout_status import CandidateProgress, forecast
+from reconciler.domain.text.units import period_text
+from reconciler.planner.rollout import ring_of
+from reconciler.planner.rollout_status import CandidateProgress, forecast, progress
 from reconciler.reports.text import terminal_lines
 from reconciler.reports.view import FORMAT_VERSION, View
 
@@ -19,6 +22,24 @@ def rollout_view(found: Found, doubted: Iterable[str]) -> View:
     }
 
 
+def rollouts_view(
+    rollouts: Iterable[Rollout], reports: Sequence[MachineReport], names: Collection[str], now: str
+) -> list[View]:
+    """The same, of reports that are here: those that count. `names` are all machines that are known."""
+    return [_rollout(one, progress(one, reports, names, now)) for one in rollouts]
+
+
+def rings_text(rollouts: Sequence[Rollout], report: MachineReport, names: Collection[str]) -> str:
+    """The ring of a machine, with its Rollout where there are several about its models; "" where none is."""
+    about = [one for one in rollouts if any(one.is_about(held.model) for held in report.variants)]
+    found = [(one.name, _ring_name(one, ring_of(one, report.machine, report.labels, names))) for one in about]
+    return ", ".join(f"{name}/{ring}" if len(rollouts) > 1 else ring for name, ring in found)
+
+
+def _ring_name(rollout: Rollout, number: int) -> str:
+    return rollout.rings[number - 1].name if number <= len(rollout.rings) else "after all"
+
+
 def _rollout(rollout: Rollout, candidates: tuple[CandidateProgress, ...]) -> View:
     return {
         "name": rollout.name,
@@ -26,11 +47,11 @@ def _rollout(rollout: Rollout, candidates: tuple[CandidateProgress, ...]) -> Vie
         "paused": rollout.paused,
         "broken": rollout.broken,
         "rings": [{"name": one.ring, "who": one.who, "when": one.when} for one in forecast(rollout)],
-        "candidates": [_candidate(one) for one in candidates],
+        "candidates": [_candidate(rollout, one) for one in candidates],
     }
 
 
-def _candidate(one: CandidateProgress) -> View:
+def _candidate(rollout: Rollout, one: CandidateProgress) -> View:
     return {
         "variant": one.variant,
         "release": one.release,
@@ -44,13 +65,33 @@ def _candidate(one: CandidateProgress) -> View:
                 "needed": ring.state.needed,
                 "opens": ring.state.opens,
                 "stopped": ring.state.stopped,
+                "opensIn": ring.state.wait,
                 "refusing": list(ring.state.refusing),
                 "silent": list(ring.state.silent),
                 "message": ring.state.message,
+                "waitsFor": _waits_for(rollout, one, number),
             }
-            for ring in one.rings
+            for number, ring in enumerate(one.rings, 1)
         ],
     }
+
+
+def _waits_for(rollout: Rollout, one: CandidateProgress, number: int) -> str:
+    """Why machines of this ring do not get the release yet; "" where they may, or all serve it."""
+    here = one.rings[number - 1]
+    if here.machines and here.state.ready == len(here.machines):
+        return ""
+    if aborted := rollout.aborts(one.release):
+        return f"nothing: it is aborted ({aborted.reason})"
+    if number <= rollout.promoted_to(one.release):
+        return ""
+    if rollout.paused:
+        return "the end of the pause"
+    before = one.rings[number - 2] if number > 1 else None
+    if before is None or before.state.opens:
+        return ""
+    soon = f"; {period_text(before.state.wait)} more at least" if before.state.wait else ""
+    return f"ring {before.name}: {before.state.message}{soon}"
 
 
 def rollout_text(view: dict[str, Any]) -> str:
@@ -71,5 +112,13 @@ def rollout_text(view: dict[str, Any]) -> str:
 
 def _ring_line(ring: dict[str, Any]) -> str:
     name = f"ring {ring['name']}" if ring["name"] else "in no ring"
-    mark = "stopped" if ring["stopped"] else "done" if ring["opens"] else "waiting"
-    return f"{name:<16} {ring['ready']}/{ring['machines']} ready  {mark}: {ring['message']}"
+    return f"{name:<16} {ring['ready']}/{ring['machines']} ready  {ring_text(ring)}"
+
+
+def ring_text(ring: View) -> str:
+    """Where a ring stands with a release, in a line."""
+    if ring["stopped"]:
+        return f"stopped: {ring['message']}"
+    if ring["waitsFor"]:
+        return f"waits for {ring['waitsFor']}"
+    return f"{'done' if ring['opens'] else 'begun'}: {ring['message']}"

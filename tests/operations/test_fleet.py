@@ -41,6 +41,20 @@ class Fleet:
         return found
 
 
+ROLLOUT = """\
+apiVersion: reconciler.foundry/v1alpha1
+kind: Model
+metadata: {name: capitals}
+spec: {source: {path: ../model}, precisions: [int4]}
+---
+apiVersion: reconciler.foundry/v1alpha1
+kind: Rollout
+metadata: {name: edge}
+spec:
+  rings: [{name: canary, machines: [edge-7]}, {name: broad}]
+"""
+
+
 @pytest.fixture
 def fleet(tmp_path: Path) -> Fleet:
     return Fleet(tmp_path)
@@ -111,9 +125,21 @@ def test_a_clone_says_how_far_machines_are_behind_and_where_manifests_are(tmp_pa
     first = one.commit("first")
     one.git("remote", "add", "origin", "https://github.com/acme/fleet.git")
     second = one.commit("second")
-    branch = read_clone(str(tmp_path / "fleet" / "manifests"), "main", "manifests")
+    branch = read_clone(str(tmp_path / "fleet" / "manifests"), "", "manifests")
+    assert branch.name == "main"  # as it is checked out: links lead there
     assert (branch.commits, branch.url) == ((second, first), "https://github.com/acme/fleet.git")
     assert branch.manifests == {"capitals": "manifests/capitals.yaml"}
+
+
+def test_the_verb_shows_the_rings_of_a_clone(fleet: Fleet, cli: TestMachine, tmp_path: Path) -> None:
+    one = Repository(tmp_path / "clone")
+    one.write("manifests/two.yaml", ROLLOUT)  # a file of another name than its model
+    one.write("model/config.json", "{}")
+    one.commit()
+    fleet.put(machine("edge-7"))
+    told = cli.run("fleet", str(fleet.reports), "--repo", str(one.folder), "-o", "json").json()
+    assert [(each["name"], each["ring"]) for each in told["machines"]] == [("edge-7", "canary")]
+    assert [each["name"] for each in told["rollouts"][0]["rings"]] == ["canary", "broad"]
 
 
 @pytest.fixture

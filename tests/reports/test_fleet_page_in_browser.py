@@ -12,7 +12,7 @@ from reconciler.reports.fleet.page import fleet_page
 from reconciler.reports.fleet.view import FleetFacts, fleet_view
 from tests.browser import CONTRAST, needs_browser, picture, sync_api
 from tests.machine_reports.documents import GOOD, NOW
-from tests.reports.test_fleet_view import BAD, COMMITS, HOSTILE, OLD, seen
+from tests.reports.test_fleet_view import BAD, COMMITS, EDGE, HOSTILE, OLD, seen
 
 pytestmark = [pytest.mark.slow, needs_browser]
 
@@ -40,7 +40,7 @@ def some(count: int) -> FleetFacts:
         repository="https://github.com/acme/fleet.git",
         branch="main",
         group_by="site",
-        rings={"edge-1": "canary"},
+        rollouts=(EDGE,),
     )
 
 
@@ -111,6 +111,24 @@ def test_search_and_filters(opened: Opener) -> None:
 
 def _fit(name: str, site: str) -> int:
     return sum(name in f"edge-{at}" and SITES[at % 3] == site for at in range(MANY))
+
+
+def test_a_link_to_a_machine_opens_it_and_not_those_that_begin_so(opened: Opener) -> None:
+    page = opened()
+    page.evaluate("location.hash = 'q=edge-17'")
+    sync_api.expect(page.locator("#detail-title")).to_have_text("edge-17")
+    assert page.locator(".grid-body .line").first.locator("[role=gridcell]").first.text_content() == "edge-17"
+    detail = page.locator("#detail")
+    assert "GateFailed: what was measured of the release misses a bar" in str(detail.text_content())
+    assert "reconciler explain capitals-int4" in str(detail.text_content())
+    assert "ssh -L 9464:127.0.0.1:9464 edge-17" in str(detail.text_content())
+
+
+def test_a_ring_leads_to_its_machines(opened: Opener) -> None:
+    page = opened()
+    page.locator("#rollouts a", has_text="broad").first.click()
+    sync_api.expect(page.locator("#ring")).to_have_value("broad")
+    sync_api.expect(page.locator("#count")).to_have_text(f"{MANY + 1:,} machines")
 
 
 def test_a_view_can_be_sent_to_somebody(opened: Opener) -> None:

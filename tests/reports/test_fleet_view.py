@@ -16,6 +16,7 @@ from reconciler.domain.machine_report import (
     VariantReport,
 )
 from reconciler.domain.recorded import Condition
+from reconciler.domain.rollout import Abortion, Promotion, Ring, Rollout
 from reconciler.fleet.forge_links import Forge
 from reconciler.fleet.machine_summary import report_of
 from reconciler.reports.fleet.page import fleet_page
@@ -119,6 +120,24 @@ def test_who_still_serves_an_old_release() -> None:
     assert f"capitals-int4 {OLD[:19]}, which git wants no more, serves on b" in fleet_text(view)
 
 
+def test_what_is_forged_or_behind_does_not_make_an_old_release_wanted() -> None:
+    old = replace(GOOD, wanted=OLD, serves=OLD)
+    forged, late = seen("x", old, standing=FORGED), seen("late", old, applied_revision=f"main@sha1:{'a' * 40}")
+    for machines, found in (
+        ((forged,), [(GOOD.wanted, 1, True, False)]),
+        ((late,), [(GOOD.wanted, 1, True, False), (OLD, 1, True, True)]),
+    ):
+        view = view_of(seen("a"), *machines, commits=COMMITS)
+        rows = [(one["release"], one["machines"], one["wanted"], one["onlyBehind"]) for one in view["releases"]]
+        assert sorted(rows, reverse=True) == found
+    assert "only where behind" in fleet_page(view).html
+
+
+def test_numbers_of_a_forged_report_are_none_of_the_fleets() -> None:
+    gated = replace(GOOD, gates=(GateReport(gate="performance", measure="ms", status="Successful", number=1.0),))
+    assert view_of(seen("a", gated, standing=FORGED))["gates"] == []
+
+
 def test_the_slowest_and_the_outlier() -> None:
     def gated(number: float) -> VariantReport:
         status = "Failed" if number > 400 else "Successful"
@@ -148,8 +167,53 @@ def test_the_text_says_when_a_machine_was_seen(generated: str, said: str) -> Non
     assert f"  {said}  " in fleet_text(view_of(seen("x", BAD, generated=generated)))
 
 
-def test_a_ring_is_shown_where_it_is_known() -> None:
-    assert row(view_of(seen("a"), seen("b"), rings={"a": "canary"}), "a")["ring"] == "canary"
+RINGS = (Ring(name="canary", machines=("a",), soak=86_400.0), Ring(name="early", machines=("b",)), Ring(name="broad"))
+EDGE = Rollout(name="edge", file="r.yaml", line=1, rings=RINGS)
+
+
+def test_the_ring_of_each_machine_and_what_a_ring_waits_for() -> None:
+    fresh = replace(GOOD, ready_since="2026-11-22T05:00:00Z")
+    waiting = replace(GOOD, serves=OLD, ready="False", reason="AwaitingRing", message="ring early waits")
+    machines = [seen("a", fresh), *(seen(name, waiting) for name in "bcd")]
+    view = view_of(*machines, seen("b2", waiting, standing=FORGED), rollouts=(EDGE,))
+    assert [row(view, name)["ring"] for name in ("a", "b", "c")] == ["canary", "early", "broad"]
+    (candidate,) = view["rollouts"][0]["candidates"]
+    waits = [one["waitsFor"] for one in candidate["rings"]]
+    soaked = "1 of 1 machine(s) serve it and are Ready, for 6h of 24h (soak); 18h more at least"
+    assert waits == [
+        "",
+        f"ring canary: {soaked}",
+        "ring early: 0 of 1 machine(s) serve it and are Ready, 1 must (readyShare 0.9)",
+    ]
+    assert [one["machines"] for one in candidate["rings"]] == [1, 1, 2]  # what is forged is in no ring
+    assert f">for ring canary: {soaked}<" in fleet_page(view).html
+    text = fleet_text(view)
+    assert f"ring early       0/1 ready  waits for ring canary: {soaked}" in text
+    assert "AwaitingRing: b, c, d\n" in text
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"paused": True}, "the end of the pause"),
+        (
+            {"aborted": (Abortion(release=GOOD.wanted, reason="wrong answers"),)},
+            "nothing: it is aborted (wrong answers)",
+        ),
+        ({"promoted": (Promotion(release=GOOD.wanted),)}, ""),
+        ({"models": ("other",), "covers": frozenset({"other"})}, None),
+    ],
+)
+def test_a_hand_on_a_rollout_is_seen(changes: dict[str, Any], said: str | None) -> None:
+    waiting = replace(GOOD, serves=OLD, ready="False", reason="AwaitingRing")
+    view = view_of(seen("a", waiting), seen("b", waiting), rollouts=(replace(EDGE, **changes),))
+    found = [one["rings"][1]["waitsFor"] for one in view["rollouts"][0]["candidates"]]
+    assert found == ([] if said is None else [said])
+    assert row(view, "a")["ring"] == ("" if said is None else "canary")
+
+
+def test_with_two_rollouts_a_ring_is_named_with_its_own() -> None:
+    assert row(view_of(seen("a"), rollouts=(EDGE, replace(EDGE, name="lab"))), "a")["ring"] == "edge/canary, lab/canary"
 
 
 @pytest.mark.parametrize(

@@ -42,7 +42,9 @@ _GIT_FILES = {
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("reports", metavar="REPORTS", nargs="?", help="where they are (default: reports.to)")
     group = parser.add_argument_group("what the machines follow")
-    meaning = "URL of the repository, or a clone of it: how far each machine is behind, and links to change it"
+    meaning = (
+        "URL of the repository, or a clone: how far each machine is behind; of a clone also rings, and links to edit"
+    )
     options.add_setting(group, "--repo", meaning, metavar="URL|DIR")
     options.add_setting(
         group, "--branch", "its branch (default: main; of a clone: what is checked out)", metavar="NAME"
@@ -82,6 +84,8 @@ def run(arguments: argparse.Namespace) -> int:
         repository=branch.url,
         branch=branch.name,
         manifests=branch.manifests,
+        rollouts=branch.rollouts,
+        known=keys.names(),
         signed=bool(keys.folder),
         group_by=arguments.group_by,
     )

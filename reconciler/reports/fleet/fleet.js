@@ -24,7 +24,8 @@
     return found;
   };
   const state = (row) => {
-    const [word, tone] = WORDS[text(row, STATE)];
+    const [known, tone] = WORDS[text(row, STATE)];
+    const word = known === "At work" && text(row, REASON).startsWith("Awaiting") ? "Waiting" : known;
     const found = make("span", `state ${tone}`), inner = make("span", "cut", word);
     if (text(row, REASON)) inner.append(`: ${text(row, REASON)}`);
     found.append(inner);
@@ -82,7 +83,7 @@
     return haystacks[at];
   };
 
-  const fields = ["q", "state", "model", "group", "order"].map(byId).filter(Boolean);
+  const fields = ["q", "state", "model", "group", "ring", "order"].map(byId).filter(Boolean);
   const options = (id, names) => {
     const select = byId(id);
     for (const name of select ? [...new Set(names)].sort() : []) {
@@ -93,6 +94,8 @@
   };
   options("model", machines.flatMap((row) => row[VARIANTS].map((one) => texts[one[V.model]])));
   options("group", machines.map((row) => text(row, GROUP)));
+  const ringsOf = (row) => text(row, RING).split(", ").filter(Boolean);
+  options("ring", machines.flatMap(ringsOf));
 
   const ORDERS = {
     worst: null,
@@ -106,6 +109,7 @@
     const row = machines[at], kind = value("state"), model = value("model"), group = value("group");
     if (kind === "behind" ? row[BEHIND] <= 0 : kind && text(row, STATE) !== kind) return false;
     if (group && text(row, GROUP) !== group) return false;
+    if (value("ring") && !ringsOf(row).includes(value("ring"))) return false;
     if (model && !row[VARIANTS].some((one) => texts[one[V.model]] === model)) return false;
     return words.every((word) => haystack(at).includes(word));
   };
@@ -173,11 +177,18 @@
     tall.style.height = `${shown.length * height}px`;
     draw();
   };
+  // The machine whose whole name is searched for, -1 for none: it comes before those whose names only begin so.
+  const named = () => {
+    const name = value("q").trim();
+    return name ? machines.findIndex((row, at) => text(row, NAME) === name && fits(at)) : -1;
+  };
   const filter = () => {
     words = value("q").toLowerCase().split(/\s+/).filter(Boolean);
     shown = [...machines.keys()].filter(fits);
     const order = ORDERS[value("order")];
     if (order) shown.sort((a, b) => order(machines[a], machines[b]));
+    const exact = named();
+    if (exact >= 0) shown = [exact, ...shown.filter((at) => at !== exact)];
     current = 0;
     body.scrollTop = 0;
     grid.setAttribute("aria-rowcount", String(shown.length + 1));
@@ -254,6 +265,12 @@
     if (where.startsWith("https://")) found.href = where;
     return found;
   };
+  const PLAIN = /^[A-Za-z0-9][\w.-]*$/; // a name that a shell takes as it is
+  const command = (what, typed) => {
+    const found = make("p", "command", make("span", "", what));
+    found.append(" ", make("code", "", typed));
+    return found;
+  };
   const variantState = (one) => {
     const reason = texts[one[V.reason]];
     if (one[V.ready]) return make("span", "state good", "Ready");
@@ -292,6 +309,15 @@
     }
     const refused = row[VARIANTS].flatMap((one) => one[V.refused].map(([release, outcome, why]) =>
       [texts[one[V.variant]], short(texts[release]), texts[outcome], texts[why]]));
+    for (const one of row[VARIANTS]) {
+      const known = held.reasons[texts[one[V.reason]]];
+      if (known && !one[V.ready]) parts.push(make("p", "quiet-text", `${texts[one[V.reason]]}: ${known[0]}.`));
+      const waits = /^Awaiting/.test(texts[one[V.reason]]);
+      const typed = PLAIN.test(texts[one[V.variant]]) && known && !one[V.ready] && !waits;
+      if (typed) parts.push(command(`on ${name}, more about it`, `reconciler explain ${texts[one[V.variant]]}`));
+      if (typed && known[1]) parts.push(command(`on ${name}, once mended`, `reconciler ${known[1]} ${texts[one[V.variant]]}`));
+    }
+    if (PLAIN.test(name)) parts.push(command("its page, at http://127.0.0.1:9464/", `ssh -L 9464:127.0.0.1:9464 ${name}`));
     if (refused.length) parts.push(make("h4", "", "Refused releases"), table("Refused releases", ["Variant", "Release", "Outcome", "Why"], refused));
     const back = make("button", "", "Back to the list");
     back.type = "button";
@@ -329,6 +355,7 @@
     filter();
     byId("machines").scrollIntoView();
     byId("q").focus({ preventScroll: true });
+    if (named() >= 0) show(named(), true);
   });
   let waiting = 0;
   byId("filters").addEventListener("input", () => {
@@ -337,9 +364,10 @@
   });
   byId("filters").addEventListener("submit", (event) => event.preventDefault());
   byId("filters").addEventListener("reset", () => setTimeout(() => { filter(); write(); }, 0));
-  addEventListener("hashchange", () => { if (read()) { filter(); byId("machines").scrollIntoView(); } });
+  addEventListener("hashchange", () => { if (read()) { filter(); byId("machines").scrollIntoView(); if (named() >= 0) show(named(), true); } });
   addEventListener("resize", () => { measure(); redraw(); });
   measure();
   read();
   filter();
+  if (named() >= 0) show(named(), false);
 })();

@@ -2,11 +2,12 @@
 once; a script shows the rows that are in sight, and searches and filters. Pure."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from markupsafe import Markup
 
+from reconciler.domain.reasons import BY_FAILURE, Reason
 from reconciler.domain.text.escape import for_terminal
 from reconciler.reports.html.document import Document, document
 from reconciler.reports.text import Shown
@@ -26,6 +27,7 @@ def fleet_page(view: Shown) -> Document:
         left_out=len(view["groups"]) - len(groups),
         matrix=[_row(one, groups) for one in view["matrix"]],
         old=[one for one in view["releases"] if one["wanted"] is False],
+        behind=[one for one in view["releases"] if one["onlyBehind"]],
         data=_embedded(_packed(view)),
     )
 
@@ -53,7 +55,16 @@ def _packed(view: Shown) -> dict[str, Any]:
     """Rows as lists, in the order that `fleet.js` reads them."""
     texts = _Texts()
     rows = [_packed_machine(one, texts) for one in view["machines"]]
-    return {"head": view["repository"]["head"], "groupBy": view["groupBy"], "texts": texts.held, "machines": rows}
+    head = {"head": view["repository"]["head"], "groupBy": view["groupBy"], "reasons": dict(_reasons(view))}
+    return {**head, "texts": texts.held, "machines": rows}
+
+
+def _reasons(view: Shown) -> Iterator[tuple[str, list[str]]]:
+    """What the reasons on the page mean, and the verb that a person would type about a variant."""
+    found = {held["reason"] for one in view["machines"] for held in one["variants"] if not held["ready"]}
+    for reason in Reason:
+        if str(reason) in found:
+            yield str(reason), [reason.text, "retry" if reason in BY_FAILURE else ""]
 
 
 def _packed_machine(one: Shown, texts: _Texts) -> list[Any]:

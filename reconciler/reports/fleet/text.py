@@ -1,16 +1,19 @@
 """The view of a fleet for a terminal: totals, the matrix, what is not ready and why, and reports that do not count."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
+from reconciler.domain.plain_data import grouped
 from reconciler.domain.text.units import size_text
+from reconciler.reports.rollout import rollout_text
 from reconciler.reports.text import Shown, columns, terminal_lines
 
 MOST_GROUPS = 8
 MOST_MACHINES = 40
+FEW = 5  # names in a line
 WORDS = {
     "notReady": "not ready",
     "silent": "silent for over a day",
-    "working": "at work",
+    "working": "at work or waiting",
     "doubted": "doubted",
     "empty": "without a model",
 }
@@ -18,13 +21,12 @@ WORDS = {
 
 def fleet_text(view: Shown) -> str:
     lines = [_headline(view), "", *_matrix(view)]
-    if bad := [one for one in view["machines"] if one["state"]["kind"] != "ready"]:
-        lines += [
-            "",
-            *columns([("MACHINE", "STATE", "SERVES", "SEEN", "COMMIT", "DISK"), *map(_row, bad[:MOST_MACHINES])]),
-        ]
-        if len(bad) > MOST_MACHINES:
-            lines.append(f"and {len(bad) - MOST_MACHINES:,} more; -o html or -o json shows all")
+    if view["rollouts"]:
+        lines += ["", rollout_text({"rollouts": view["rollouts"], "doubted": []}).rstrip()]
+    if bad := [one for one in view["machines"] if one["state"]["kind"] not in ("ready", "working")]:
+        lines += ["", *_table(bad)]
+    if busy := [one for one in view["machines"] if one["state"]["kind"] == "working"]:
+        lines += ["", *_by_cause(busy)]
     lines += [line for one in view["releases"] if one["wanted"] is False for line in ("", _old(one))]
     lines += ["", *(f"! {one['entry']}: {one['standing']}: {one['why']}" for one in view["problems"])]
     return terminal_lines(lines[:-1] if lines[-1] == "" else lines)
@@ -46,6 +48,21 @@ def _matrix(view: Shown) -> Iterator[str]:
     yield from columns(rows)
     if view["groupBy"] and len(view["groups"]) > MOST_GROUPS:
         yield f"and {len(view['groups']) - MOST_GROUPS} more groups"
+
+
+def _table(bad: Sequence[Shown]) -> Iterator[str]:
+    yield from columns([("MACHINE", "STATE", "SERVES", "SEEN", "COMMIT", "DISK"), *map(_row, bad[:MOST_MACHINES])])
+    if len(bad) > MOST_MACHINES:
+        yield f"and {len(bad) - MOST_MACHINES:,} more; -o html or -o json shows all"
+
+
+def _by_cause(busy: Sequence[Shown]) -> Iterator[str]:
+    """Those that need nobody: a line for each reason, since they are often the most."""
+    for reason, held in grouped(busy, lambda one: str(one["state"]["reason"])).items():
+        names = ", ".join(one["name"] for one in held[:FEW])
+        more = f" and {len(held) - FEW:,} more" if len(held) > FEW else ""
+        yield f"{reason}: {names}{more}"
+        yield f"    such as {held[0]['state']['message']}"
 
 
 def _row(one: Shown) -> tuple[str, ...]:

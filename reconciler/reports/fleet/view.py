@@ -5,7 +5,7 @@ A machine counts as ready for a model where it serves what git wants of it and i
 asked for a signature and has none that counts is shown, and counts for nothing; so does a machine that is silent.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from statistics import median
 
@@ -22,8 +22,10 @@ from reconciler.domain.machine_report import (
     VariantReport,
 )
 from reconciler.domain.plain_data import grouped
+from reconciler.domain.rollout import Rollout
 from reconciler.fleet.forge_links import Forge
 from reconciler.fleet.inventory import Inventory
+from reconciler.reports.rollout import rings_text, rollouts_view
 from reconciler.reports.text import Shown
 from reconciler.reports.view import FORMAT_VERSION
 
@@ -49,8 +51,8 @@ class SeenMachine:
 @dataclass(frozen=True, kw_only=True)
 class FleetFacts:
     """`commits` are those of the followed branch, the newest first, without their algorithm; empty where no repository
-    was named. `signed`: keys were given, so a report without a signature that counts is doubted. `rings` are by name of
-    a machine, where they are known. `manifests` are files by model."""
+    was named. `signed`: keys were given, so a report without a signature that counts is doubted; `known` are the names
+    of machines with a key. `manifests` are files by model."""
 
     machines: Sequence[SeenMachine]
     problems: Sequence[JudgedReport] = ()
@@ -59,14 +61,17 @@ class FleetFacts:
     branch: str = ""
     signed: bool = False
     group_by: str = ""
-    rings: Mapping[str, str] = field(default_factory=dict)
+    rollouts: Sequence[Rollout] = ()
+    known: Collection[str] = ()
     manifests: Mapping[str, str] = field(default_factory=dict)
 
 
 def fleet_view(facts: FleetFacts, now: str) -> Shown:
     forge = Forge(facts.repository, facts.branch)
     places = {commit: at for at, commit in enumerate(facts.commits)}
-    rows = [_machine(one, facts, forge, places, now) for one in facts.machines]
+    counting = [one for one in facts.machines if not _is_doubted(one.judged, signed=facts.signed)]
+    names = {*facts.known, *(one.report.machine for one in counting)}
+    rows = [_machine(one, facts, forge, places, names, now) for one in facts.machines]
     rows.sort(key=lambda row: (-_badness(row), row["name"]))
     return {
         "formatVersion": FORMAT_VERSION,
@@ -80,14 +85,17 @@ def fleet_view(facts: FleetFacts, now: str) -> Shown:
         "groupBy": facts.group_by,
         "totals": _totals(rows),
         **_matrix(rows, facts, forge),
-        "releases": _releases(rows),
-        "gates": _gates(facts.machines),
+        "releases": _releases(rows, known=bool(places)),
+        "rollouts": rollouts_view(facts.rollouts, [one.report for one in counting], names, now),
+        "gates": _gates(counting),
         "machines": rows,
         "problems": [{"entry": one.entry, "standing": one.standing, "why": one.why} for one in facts.problems],
     }
 
 
-def _machine(one: SeenMachine, facts: FleetFacts, forge: Forge, places: Mapping[str, int], now: str) -> Shown:
+def _machine(
+    one: SeenMachine, facts: FleetFacts, forge: Forge, places: Mapping[str, int], names: Collection[str], now: str
+) -> Shown:
     report, inventory = one.report, one.inventory
     age = report.age(now)
     silent = age is None or not -AHEAD <= age <= SILENT
@@ -99,7 +107,7 @@ def _machine(one: SeenMachine, facts: FleetFacts, forge: Forge, places: Mapping[
         "name": report.machine,
         "labels": dict(report.labels),
         "group": report.labels.get(facts.group_by, NO_GROUP) if facts.group_by else "all",
-        "ring": facts.rings.get(report.machine, ""),
+        "ring": rings_text(facts.rollouts, report, names),
         "lastSeen": report.generated,
         "ageSeconds": age,
         "silent": silent,
@@ -236,22 +244,30 @@ def _matrix(rows: Sequence[Shown], facts: FleetFacts, forge: Forge) -> Shown:
     return {"groups": groups, "matrix": found}
 
 
-def _releases(rows: Sequence[Shown]) -> list[Shown]:
-    """Each release that anything serves, with how many machines, and whether git still wants it anywhere."""
-    held = [(one, row["name"]) for row in rows for one in row["variants"]]
-    wanted = {(one["variant"], one["wanted"]) for one, _ in held if one["wanted"]}
-    known = {variant for variant, _ in wanted}
+def _releases(rows: Sequence[Shown], *, known: bool) -> list[Shown]:
+    """Each release that anything serves, with how many machines, and whether git still wants it anywhere; `onlyBehind`
+    where those that want it are all behind, as far as the branch is `known`. What is doubted says nothing."""
+    counting = [row for row in rows if row["state"]["kind"] != "doubted"]
+    held = [(one, row["name"]) for row in counting for one in row["variants"]]
+    wanted = _wanted(counting)
+    newest = _wanted(row for row in counting if row["behind"] == 0) if known else wanted
+    variants = {variant for variant, _ in wanted}
     found = [
         {
             "variant": variant,
             "release": release,
             "machines": len(names),
-            "wanted": (variant, release) in wanted if variant in known else None,
+            "wanted": (variant, release) in wanted if variant in variants else None,
+            "onlyBehind": (variant, release) in wanted - newest,
             "some": names[:MOST_NAMED],
         }
         for (variant, release), names in _named(held).items()
     ]
     return sorted(found, key=lambda one: (one["variant"], one["wanted"] is not False, -one["machines"], one["release"]))
+
+
+def _wanted(rows: Iterable[Shown]) -> set[tuple[str, str]]:
+    return {(one["variant"], one["wanted"]) for row in rows for one in row["variants"] if one["wanted"]}
 
 
 def _named(held: Iterable[tuple[Shown, str]]) -> dict[tuple[str, str], list[str]]:
