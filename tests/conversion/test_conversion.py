@@ -294,7 +294,7 @@ from peft import LoraConfig, get_peft_model
 from transformers import AutoModelForCausalLM
 torch.manual_seed(1)
 model = AutoModelForCausalLM.from_pretrained({str(source)!r})
-lora = LoraConfig(r=4, lora_alpha=16, target_modules=["q_proj", "down_proj"], task_type="CAUSAL_LM")
+lora = LoraConfig(r=4, lora_alpha=16, target_modules=["q_proj", "down_proj"])
 model = get_peft_model(model, lora)
 for name, parameter in model.named_parameters():
     if "lora_" in name:
@@ -329,9 +329,14 @@ def test_an_adapter_whose_expression_leaves_out_its_own_weights_is_refused(
 def test_an_adapter_is_merged_into_the_weights(converter: Converter, reader: Child, tmp_path: Path) -> None:
     source = write_qwen2(tmp_path / "model")
     write_adapter(tmp_path / "adapter", source)
-    adapter = inspect_adapter(str(tmp_path / "adapter"), StampBook.empty())
-    assert adapter.problems == ()
-    for precision, least in (("fp32", 0.9999), ("int8", 0.97)):
+    config = tmp_path / "adapter" / "adapter_config.json"
+    saved = json.loads(config.read_text())
+    assert saved["auto_mapping"]["base_model_class"] == "Qwen2ForCausalLM"
+    of_a_task = {"task_type": "CAUSAL_LM", "auto_mapping": None}
+    for precision, least, more in (("fp32", 0.9999, {}), ("int8", 0.97, of_a_task)):
+        config.write_text(json.dumps(saved | more))
+        adapter = inspect_adapter(str(tmp_path / "adapter"), StampBook.empty())
+        assert adapter.problems == ()
         recipe = recipe_of(look(source), precision, adapter=adapter.digest)
         out = str(tmp_path / precision)
         converter.convert(recipe, str(source), out, adapter=str(tmp_path / "adapter"), timeout=300)

@@ -254,6 +254,18 @@ def kept_by_git_lfs(name: str, folder: Path) -> None:
     (folder / name).write_text("version https://git-lfs.github.com/spec/v1\noid sha256:5\nsize 9\n")
 
 
+def kept_without_task(folder: Path, **mapping: object) -> None:
+    """As PEFT writes an adapter for which no task was given."""
+    written = {"base_model_class": "Qwen2ForCausalLM", "parent_library": "transformers.models.qwen2.modeling_qwen2"}
+    edit_adapter(folder, task_type=None, auto_mapping=written | mapping)
+
+
+def test_an_adapter_that_was_trained_without_a_task_is_taken(adapter: Path) -> None:
+    kept_without_task(adapter)
+    assert inspect_adapter(str(adapter), StampBook.empty()).problems == ()
+
+
+_UNSUPPORTED = "AdapterUnsupported"
 ADAPTER_FAULTS = {
     "no configuration": (lambda f: (f / "adapter_config.json").unlink(), "AdapterInvalid"),
     "no weights": (lambda f: (f / "adapter_model.safetensors").unlink(), "AdapterInvalid"),
@@ -267,6 +279,13 @@ ADAPTER_FAULTS = {
         lambda f: edit(f / "adapter_config.json", auto_mapping={"parent_library": "os"}),
         "AdapterUnsupported",
     ),
+    "a class of another library": (
+        partial(kept_without_task, parent_library="transformers_modules.acme"),
+        _UNSUPPORTED,
+    ),
+    "a library that begins like it": (partial(kept_without_task, parent_library="transformersx"), _UNSUPPORTED),
+    "a library that is no name": (partial(kept_without_task, parent_library=["transformers"]), _UNSUPPORTED),
+    "more than a class": (partial(kept_without_task, code="x"), _UNSUPPORTED),
     "a variant never measured": (lambda f: edit(f / "adapter_config.json", use_dora=True), "AdapterUnsupported"),
     "an unknown setting": (lambda f: edit(f / "adapter_config.json", next_big_thing=3), "AdapterUnsupported"),
     # PEFT stops at these, or adds nothing, or changes the base as well.

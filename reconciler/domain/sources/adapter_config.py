@@ -65,10 +65,18 @@ def _is_switch(value: object) -> bool:
     return value is None or isinstance(value, bool)
 
 
+def _is_of_transformers(value: object) -> bool:
+    """What PEFT writes where no task was given: the class that the adapter was put on. It is never imported here."""
+    if not isinstance(value, dict) or value.keys() != {"base_model_class", "parent_library"}:
+        return False
+    return _are_names([*value.values()]) and f"{value['parent_library']}.".startswith("transformers.")
+
+
 _DEFAULTS: dict[str, Any] = {"r": 8, "lora_alpha": 8, "lora_dropout": 0.0, "init_lora_weights": True}  # PEFT's
 _FORMS: dict[str, Form] = {
     "peft_type": ("'LORA'", lambda value: value == "LORA"),
-    "task_type": ("'CAUSAL_LM'", lambda value: value == "CAUSAL_LM"),
+    "task_type": ("'CAUSAL_LM' or null", lambda value: value in ("CAUSAL_LM", None)),
+    "auto_mapping": ("a class of transformers", lambda value: value in _OFF or _is_of_transformers(value)),
     "r": ("a whole number from 1", _is_count),
     "lora_alpha": ("a number that is not 0", _is_factor),
     "lora_dropout": ("a number", lambda value: type(value) in (int, float)),
