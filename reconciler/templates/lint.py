@@ -3,23 +3,20 @@ space. Whether it gives the right prompt is measured by the rehearsal, in the re
 
 import re
 from collections.abc import Iterator
+from itertools import takewhile
 
-from jinja2 import TemplateSyntaxError, nodes
+from jinja2 import Environment, TemplateSyntaxError, nodes
 
 from reconciler.domain.errors import InputRefused
 from reconciler.domain.sources.lfs_pointer import refuse_pointer
 from reconciler.domain.text.quoting import shown
 from reconciler.templates.dialect import unknown_words
 from reconciler.templates.differences import spelt_differently, understood_differently
-from reconciler.templates.syntax import SYNTAX, TemplateFinding
+from reconciler.templates.syntax import SYNTAX, TRIMMING, TemplateFinding
 
 TEMPLATE_BYTES = 64 * 1024
 MAX_NESTING = 20
 MAX_REPEATS = 10_000
-
-# Hugging Face trims these; the runtime that serves does not, so the same file gives two different prompts.
-_TRIMMED_AFTER = re.compile(r"(?<!-)[%#]\}\n")
-_TRIMMED_BEFORE = re.compile(r"^[ \t]+\{[%#](?![-+])", re.MULTILINE)
 
 # The same wherever it is noticed: how deep Python can follow belongs to no line.
 _TOO_NESTED = TemplateFinding(
@@ -166,11 +163,29 @@ def _raw(text: str) -> Iterator[TemplateFinding]:
 
 
 def _white_space(text: str) -> Iterator[TemplateFinding]:
-    """Trailing white space after the last tag is harmless: both strip one final newline."""
-    matches = [*_TRIMMED_AFTER.finditer(text.removesuffix("\n")), *_TRIMMED_BEFORE.finditer(text)]
-    if matches:
-        first = min(match.start() for match in matches)
-        line = text.count("\n", 0, first) + 1
-        message = "expected `-` in tags beside white space: Hugging Face trims there, the runtime does not"
-        hint = "write {%- ... -%} so that both give the same prompt"
-        yield TemplateFinding(code="TemplateWhitespace", line=line, message=message, hint=hint, serious=False)
+    """Where the text between the tags is another one for Hugging Face, after what `-` takes away for both."""
+    for (line, ours), (_, theirs) in zip(_between(SYNTAX, text), _between(TRIMMING, text), strict=False):
+        if ours != theirs:
+            alike = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(ours, theirs, strict=False)))
+            message = "expected `-` in tags beside white space: Hugging Face trims there, the runtime does not"
+            hint = "write {%- ... -%} so that both give the same prompt"
+            yield TemplateFinding(
+                code="TemplateWhitespace",
+                line=line + ours.count("\n", 0, alike),
+                message=message,
+                hint=hint,
+                serious=False,
+            )
+            return
+
+
+def _between(reader: Environment, text: str) -> Iterator[tuple[int, str]]:
+    """The text before each tag and after the last, with its line; "" where there is none."""
+    line, held = 1, ""
+    for where, kind, token in reader.lex(text):
+        if kind == "data":
+            line, held = where, token
+        elif kind.endswith("_begin"):
+            yield line, held
+            line, held = where, ""
+    yield line, held

@@ -33,6 +33,8 @@ class _Generation(Extension):
 
 EXTENSIONS: tuple[str | type[Extension], ...] = ("jinja2.ext.loopcontrols", _Generation)
 SYNTAX = Environment(extensions=EXTENSIONS, autoescape=False)
+# As Hugging Face reads the same file.
+TRIMMING = Environment(extensions=EXTENSIONS, autoescape=False, trim_blocks=True, lstrip_blocks=True)
 
 
 def with_parents(node: nodes.Node) -> Iterator[tuple[nodes.Node, nodes.Node | None]]:

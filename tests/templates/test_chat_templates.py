@@ -26,7 +26,7 @@ from tests.chat import render
 from tests.extras import needs
 from tests.templates.test_role_form import EXACT
 from tests.templates.test_template_example import WORDS
-from tests.templates.test_template_lint import ALIKE, DIFFERENT, REFUSED, in_a_loop
+from tests.templates.test_template_lint import ALIKE, DIFFERENT, REFUSED, TRIMMED_BY_BOTH, in_a_loop
 
 needs("onnxruntime_genai", "convert")
 
@@ -126,6 +126,13 @@ def test_what_the_lint_warns_of_is_what_the_two_render_differently(template: str
     assert [finding.code for finding in lint(template.encode())] == ["TemplateWhitespace"]
     messages = talk("u: x")
     assert runtime(template, messages, False) != render(template, messages, False)
+
+
+@pytest.mark.parametrize("template", TRIMMED_BY_BOTH)
+def test_what_the_lint_is_silent_about_is_the_same_text(template: str, runtime: Render) -> None:
+    for messages in CONVERSATIONS.values():
+        for asked in (True, False):
+            assert runtime(template, messages, asked) == render(template, messages, asked)
 
 
 ASKING = talk("u: x")

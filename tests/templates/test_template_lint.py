@@ -108,18 +108,37 @@ def test_other_encodings_are_unreadable() -> None:
     assert [finding.code for finding in lint("é".encode("latin-1"))] == ["TemplateUnreadable"]
 
 
+# As Qwen3, Llama 3.2, Granite 4 and Mistral are written: the next tag trims.
+TRIMMED_BY_BOTH = (
+    "{% for m in messages %}\n{{- m.content -}}{%- endfor -%}",
+    "{%- for m in messages -%}\n  {% if m.content %}{{- m.content }}{%- endif -%}{%- endfor -%}",
+    "{# comment #}\n{{- messages[0].content -}}",
+    (
+        "{%- for m in messages %}\n    {%- if m.role == 'user' %}\n        {{- 'u' + m.content }}\n"
+        "    {%- elif m.content %}\n        {{- m.content }}\n    {%- endif %}\n{%- endfor %}\n"
+        "{%- if add_generation_prompt %}\n    {{- 'a' }}\n{%- endif %}\n"
+    ),
+)
+
+
 @pytest.mark.parametrize(
     ("template", "line"),
     [
-        ("{% for m in messages %}\n{{- m -}}{%- endfor -%}", 1),
-        ("{%- for m in messages -%}\n  {% if m %}{%- endif -%}{%- endfor -%}", 2),
-        ("{# comment #}\n{{- messages -}}", 1),
+        ("{% for m in messages %}\n{{ m -}}{%- endfor -%}", 1),
+        ("{%- for m in messages -%}a\n  {% if m %}{%- endif -%}{%- endfor -%}", 2),
+        ("{# comment #}\n{{ messages -}}", 1),
         ("{{- messages -}}\n\n{% set x = 1 %}\ny", 3),
+        ("{%- for m in messages %}\n    {{- m }}\n{% endfor %}\n{{ 1 }}", 3),
     ],
 )
 def test_white_space_that_only_hugging_face_trims_is_a_warning(template: str, line: int) -> None:
     (finding,) = lint(template.encode())
     assert (finding.code, finding.line, finding.serious) == ("TemplateWhitespace", line, False)
+
+
+@pytest.mark.parametrize("template", TRIMMED_BY_BOTH)
+def test_white_space_that_both_trim_is_nothing_to_say(template: str) -> None:
+    assert findings(template) == []
 
 
 MACRO = "{%- macro f(x) -%}{{ x }}{%- endmacro -%}"
