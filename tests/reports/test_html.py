@@ -4,6 +4,7 @@ import base64
 import hashlib
 import re
 
+import pytest
 from markupsafe import Markup
 
 from reconciler.reports.html.document import document, environment, fragment
@@ -58,3 +59,16 @@ def test_what_others_wrote_is_text_in_every_part() -> None:
 
 def test_a_fragment_is_put_into_a_page_as_it_is() -> None:
     assert isinstance(fragment("html/base.html.j2", style="", script="", policy=""), Markup)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("its window is shut", "Its window is shut."),
+        ("model.onnx.data changed", "model.onnx.data changed."),  # a name of a file stays what it is
+        ("capitals-int4: no room", "capitals-int4: no room."),
+        ("why?", "Why?"),
+    ],
+)
+def test_a_sentence_begins_with_a_capital_but_where_it_begins_with_a_name(text: str, said: str) -> None:
+    assert environment().from_string("{{ text | sentence }}").render(text=text) == said

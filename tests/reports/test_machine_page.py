@@ -63,6 +63,12 @@ def test_a_state_in_a_word(case: str) -> None:
     assert tone in TONES
 
 
+def test_whose_word_a_suspension_is() -> None:
+    by_manifest = condition("Stalled", "True", "Suspended", "would convert")
+    found = state_of(variant("a", "int4", ("True", "Served", ""), (by_manifest,)), [])
+    assert found["message"] == "by its manifest (suspend: true); would convert"
+
+
 def test_what_no_pass_has_judged_is_unknown() -> None:
     found = state_of({**variant("a", "int4", ("True", "Served", "")), "conditions": []}, [])
     assert (found["word"], found["tone"], found["message"]) == ("Unknown", "quiet", "no pass has judged it yet")
@@ -74,6 +80,7 @@ def test_the_commands_fit_the_state_and_a_name_cannot_leave_its_place() -> None:
         return [str(each["command"]) for each in commands_for(one, state_of(one, []), releases)]
 
     assert "reconciler retry a-int4" in commands(("False", "FailedBefore", ""))
+    assert "reconciler history a-int4" in commands(("False", "GateFailed", ""))
     assert "reconciler resume a" in commands(("True", "Served", ""), suspension=HELD)
     assert "reconciler apply --confirm" in commands(("False", "ConfirmationNeeded", ""))
     assert "reconciler rollback a-int4 --dry-run" in commands(("True", "Served", ""), 2)

@@ -75,7 +75,10 @@ def _visible(held: object) -> object:
 
 
 def _sentence(text: str) -> str:
-    return f"{text[:1].upper()}{text[1:]}{'' if text.endswith(('.', '!', '?')) else '.'}"
+    """With a capital, where it begins with a word: a name of a file or a variant stays as it is."""
+    first = text.partition(" ")[0].rstrip(",:;.!?")
+    begun = f"{text[:1].upper()}{text[1:]}" if first.isalpha() else text
+    return f"{begun}{'' if text.endswith(('.', '!', '?')) else '.'}"
 
 
 def _when(time: str) -> str:

@@ -51,7 +51,8 @@ def _suspension(variant: Shown) -> View | None:
     found = [one for one in variant["conditions"] if one["reason"] == Reason.SUSPENDED]
     if not found:
         return None
-    message = next((one["message"] for one in found if one["message"]), "")
+    would = next((one["message"] for one in found if one["message"]), "")
+    message = "; ".join(part for part in ("by its manifest (suspend: true)", would) if part)
     return {"word": "Suspended", "tone": "held", "reason": "Suspended", "message": message}
 
 
@@ -81,6 +82,9 @@ def commands_for(variant: Shown, state: Shown, releases: int) -> Iterator[View]:
         yield _command("end the suspension", f"reconciler resume {shlex.quote(suspension['name'])}")
     if reason in PRUNE_GUARDS:
         yield _command("confirm that it is to go (stop the daemon first)", "reconciler apply --confirm")
+    if reason == Reason.GATE_FAILED:
+        what = "what each gate measured; then mend the model or its bars in git, or revert the commit"
+        yield _command(what, f"reconciler history {name}")
     if reason in BY_FAILURE or state["word"] == "Stalled":
         yield _command("try again what failed", f"reconciler retry {name}")
     yield _command("why it is as it is: recipe, gates, template", f"reconciler explain {name}")
