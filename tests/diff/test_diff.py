@@ -323,6 +323,40 @@ def test_configuration_of_the_repository_runs_nothing(fleet: Fleet, tmp_path: Pa
     assert not (tmp_path / "ran").exists()
 
 
+def cloned(fleet: Fleet, wanted: str, *, asked_first: bool) -> Fleet:
+    """A partial clone. Newer versions of git are told not to fetch what is asked for and say that it is missing, as
+    all do of a clone that does not know that it is partial."""
+    fleet.git("config", "uploadpack.allowFilter", "true")
+    clone = Fleet.__new__(Fleet)
+    clone.folder = fleet.folder.with_name("partial")
+    fleet.git("clone", "-q", "--no-checkout", f"--filter={wanted}", f"file://{fleet.folder}", str(clone.folder))
+    if not asked_first:
+        clone.git("config", "--remove-section", "remote.origin")
+    return clone
+
+
+@pytest.mark.parametrize("asked_first", [True, False])
+def test_a_partial_clone_says_that_it_is_one(fleet: Fleet, asked_first: bool) -> None:
+    done = cloned(fleet, "blob:none", asked_first=asked_first).diff("base", "HEAD")
+    assert done.code == 2
+    assert ("this clone is partial, and lacks the object" if asked_first else "this clone lacks the object") in done.err
+    assert "`git fetch --refetch --no-filter origin`" in done.err
+
+
+def test_a_clone_without_large_files_knows_the_manifests(fleet: Fleet) -> None:
+    fleet.declare("second")
+    fleet.commit()
+    done = cloned(fleet, "blob:limit=100k", asked_first=False).diff("base", "HEAD")
+    assert done.code == 1
+    assert "what is unknown here" in done.out
+
+
+def test_what_a_partial_clone_is_told_to_do_helps(fleet: Fleet) -> None:
+    clone = cloned(fleet, "blob:none", asked_first=True)
+    clone.git("fetch", "-q", "--refetch", "--no-filter", "origin")
+    assert clone.diff("base", "HEAD").code == 0
+
+
 def test_variables_that_steer_git_are_not_listened_to(fleet: Fleet, tmp_path: Path) -> None:
     trace = tmp_path / "trace"
     done = fleet.diff("base", "HEAD", GIT_DIR="/nowhere", GIT_TRACE=str(trace), GIT_OBJECT_DIRECTORY="/nowhere")

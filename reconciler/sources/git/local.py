@@ -1,9 +1,9 @@
 """A repository of this machine, only read: for `diff`, which must be safe on commits of strangers.
 
-Nothing is written. Only `rev-parse`, `merge-base` and `cat-file` run: none of them starts a program, reads attributes
-or touches the work tree, whatever the repository's own configuration says. No protocol is allowed, so what a partial
-clone lacks stays missing. The git directory is named outright, so it need not belong to this user (in a container of
-a CI job it often does not).
+Nothing is written. Only `rev-parse`, `merge-base`, `cat-file` and a question to `config` run: none starts a program,
+reads attributes or touches the work tree, whatever the repository's own configuration says. No protocol is allowed, so
+what a partial clone lacks stays missing. The git directory is named outright, so it need not belong to this user (in a
+container of a CI job it often does not).
 """
 
 import os
@@ -19,6 +19,8 @@ LOCAL_TIME = 60.0  # seconds, for one question
 LONGEST_REVISION = 300
 
 _COMMIT = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
+
+_PARTIAL = r"^(remote\..*\.promisor|extensions\.partialclone)$"  # set by `git clone --filter`
 
 
 class LocalRepository:
@@ -46,7 +48,7 @@ class LocalRepository:
         raise PermanentError(message, hint=self._hint("compare them with BASE HEAD"), code="NoMergeBase")
 
     def objects(self) -> Objects:
-        return Objects(self._git, complete=False)
+        return Objects(self._git, complete=False, partial=bool(self._ask("config", "--get-regexp", _PARTIAL)))
 
     def _hint(self, otherwise: str) -> str:
         if not self._shallow:

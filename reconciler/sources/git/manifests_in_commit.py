@@ -27,7 +27,7 @@ from reconciler.manifests.paths import inside
 from reconciler.sources.folder.guarded_folder import Folder
 from reconciler.sources.folder.model import look_at_adapter, look_at_source
 from reconciler.sources.git.export import Exports
-from reconciler.sources.git.objects import FILE, FOLDER, LINK, MISSING, REPOSITORY, Entry, Tree
+from reconciler.sources.git.objects import ABSENT, FILE, FOLDER, LINK, MISSING, REPOSITORY, Entry, Tree
 from reconciler.sources.git.process import OutOfBounds
 from reconciler.sources.ignored import IGNORE_BYTES, IGNORE_NAME, Ignores, ignores, nothing_ignored
 from reconciler.sources.manifests import (
@@ -95,7 +95,7 @@ def _read(tree: Tree, folder: str, entries: list[Entry]) -> FoundManifests:
         problem = _refusal(tree, folder, entry)
         if problem is not None:
             problems.append(problem)
-        elif entry.name.endswith(ENDINGS) and entry.kind == FILE:
+        elif entry.name.endswith(ENDINGS) and entry.kind in (FILE, ABSENT):  # an absent one is an error
             wanted.append(entry)
     if len(wanted) > MAX_FILES:
         problems.append(refused(folder, "", "TooManyFiles", f"expected at most {MAX_FILES:,} manifests"))
@@ -220,7 +220,7 @@ class InCommit:
         if entry is None:
             return SourceAdapter(path=path, digest=f"unknown:{path}", known=False)
         folder = GitFolder(path, self._tree, entry, exact=self._exact)
-        if folder.has_pointers():
+        if folder.lies_elsewhere():
             return SourceAdapter(path=path, digest=f"git:{entry.object}", known=False)
         return look_at_adapter(folder)
 
@@ -247,7 +247,7 @@ class InCommit:
 
     def _source(self, path: str, entry: Entry) -> SourceModel:
         folder = GitFolder(path, self._tree, entry, exact=self._exact)
-        if folder.has_pointers():
+        if folder.lies_elsewhere():
             return SourceModel(path=path, digest=f"git:{entry.object}", known=False)
         return look_at_source(folder)
 
@@ -300,8 +300,10 @@ class GitFolder(Folder):
         with self.opened(name) as file:
             return f"sha256:{hashlib.file_digest(file, 'sha256').hexdigest()}"  # type: ignore[arg-type]  # a pipe can readinto
 
-    def has_pointers(self) -> bool:
-        """git-lfs keeps the files elsewhere: here is only what they hash to."""
+    def lies_elsewhere(self) -> bool:
+        """Git LFS keeps files elsewhere, and here is only what they hash to; a partial clone leaves them out."""
+        if any(one.kind == ABSENT for one in self._files.values()):
+            return True
         small = [one for one in self._files.values() if one.kind == FILE and 0 < one.size < lfs_pointer.LONGEST]
         held = self._tree.read(one for one in small if one.name.endswith((".safetensors", ".json", ".jinja")))
         return any(data.startswith(lfs_pointer.MARK) for data in held.values())

@@ -21,6 +21,7 @@ from reconciler.sources.git.process import OutOfBounds
 from reconciler.sources.git.runner import GitRunner
 
 FILE, FOLDER, LINK, REPOSITORY, MISSING = "file", "folder", "link", "repository", "missing"
+ABSENT = "absent"  # a file that the tree names, and a partial clone does not have
 KINDS = {"100644": FILE, "100755": FILE, "100664": FILE, "040000": FOLDER, "120000": LINK, "160000": REPOSITORY}
 
 PATIENCE = 120.0  # seconds for the answers to all questions together, and for each large file
@@ -31,6 +32,9 @@ AT_ONCE = 500  # questions of 41 or 65 bytes: they fit into a pipe, so neither s
 
 
 class ObjectMissing(PermanentError): ...
+
+
+FETCH_ALL = "`git fetch --refetch --no-filter origin` brings what is missing; a CI job clones without --filter"
 
 
 class MirrorBroken(Exception):
@@ -49,10 +53,10 @@ class Entry:
 
 class Objects:
     """A context manager. With `complete` every object must be there and a missing one is MirrorBroken; without, the
-    repository may be a partial clone."""
+    repository may be a partial clone; `partial` where it says that it is one."""
 
-    def __init__(self, git: GitRunner, *, complete: bool) -> None:
-        self._git, self._complete = git, complete
+    def __init__(self, git: GitRunner, *, complete: bool, partial: bool = False) -> None:
+        self._git, self._complete, self._partial = git, complete, partial
         self._stack = contextlib.ExitStack()
         self._listings: dict[str, dict[str, Entry]] = {}
         self._paths = 0
@@ -129,12 +133,15 @@ class Objects:
     def _missing(self, name: str) -> Exception:
         if self._complete:
             return MirrorBroken(f"the object {name} is missing")
-        return ObjectMissing(f"this clone lacks the object {name}", hint="fetch all of it (no --filter)")
+        kind = "is partial, and lacks" if self._partial else "lacks"
+        return ObjectMissing(f"this clone {kind} the object {name}", hint=FETCH_ALL)
 
     def _unanswered(self, name: str) -> Exception:
         message = f"git cat-file did not answer for {name}"
         if self._complete:
             return MirrorBroken(message)
+        if self._partial:  # git would fetch it, and ends because it may not
+            return self._missing(name)
         hint = "the clone is broken, or larger than can be read in two minutes: `git fsck` shows where"
         return PermanentError(message, hint=hint, code="GitFailed")
 
@@ -211,8 +218,7 @@ def _entries(raw: bytes, width: int) -> Iterator[Entry]:
 
 
 def _sized(entry: Entry, sizes: Mapping[str, int]) -> Entry:
-    """A file whose object is not here counts as none: a partial clone knows its name only."""
-    kind = "other" if entry.kind == FILE and entry.object not in sizes else entry.kind
+    kind = ABSENT if entry.kind == FILE and entry.object not in sizes else entry.kind
     return replace(entry, kind=kind, size=sizes.get(entry.object, 0))
 
 
