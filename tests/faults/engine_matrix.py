@@ -205,11 +205,13 @@ def _work(folder: Path, names: list[str], share: int, number: int) -> None:
     for name in names[number::PROCESSES]:
         bench = FaultBench(name, folder / str(number) / name)
         dear = 4 if share > 1 and "git" in name else 1  # it waits for git, some twenty times a pass
-        least = LEAST if share <= PROMISED else FEWEST
-        few = min(share * dear, max(bench.steps // least, 2)) if share > 1 else 1
         first = sum(map(ord, name))
-        calls = points(bench.calls(), 2 * few if share > 1 else 1, first)
-        chosen = [*points(bench.steps, few, first), *((step, CALL + kind, same) for step, kind, same in calls)]
+        some = [min(share * dear, max(bench.steps // least, 2)) for least in (LEAST, FEWEST)] if share > 1 else [1, 1]
+        calls = points(bench.calls(), 2 * some[0] if share > 1 else 1, first)
+        chosen = [
+            *points(bench.steps, some[share > PROMISED], first),
+            *((step, CALL + kind, same) for step, kind, same in calls),
+        ]
         for step, kind, same in chosen:
             line = json.dumps(bench.refuse(step, kind, same=same)) + "\n"
             os.write(1, line.encode())

@@ -10,8 +10,6 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta, tzinfo
 
-from cronsim import CronSim, CronSimError
-
 from reconciler.domain.text.units import FORM
 
 DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
@@ -107,6 +105,8 @@ def _occurrences(window: AnyWindow, at: float, zone: tzinfo) -> Iterator[tuple[f
 
 
 def _by_schedule(window: CronWindow, at: float, zone: tzinfo) -> Iterator[tuple[float, float]]:
+    from cronsim import CronSim  # here, since workers load these values with the standard library alone
+
     for start in CronSim(window.schedule, datetime.fromtimestamp(at - window.seconds, zone)):
         begin = start.timestamp()
         yield begin, begin + window.seconds
@@ -116,6 +116,8 @@ def _by_schedule(window: CronWindow, at: float, zone: tzinfo) -> Iterator[tuple[
 
 def is_schedule(text: str) -> bool:
     """Whether it is a cron expression of five fields that some day begins."""
+    from cronsim import CronSim, CronSimError
+
     try:
         return len(text.split()) == FIELDS and next(CronSim(text, datetime(2000, 1, 1, tzinfo=UTC)), None) is not None
     except CronSimError:
