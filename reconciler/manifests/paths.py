@@ -4,11 +4,13 @@ exists elsewhere, and again by where the path really leads, so that no symlink l
 import os.path
 import posixpath
 import re
+import unicodedata
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Literal
 
 from reconciler.domain.errors import InputRefused
-from reconciler.domain.text.quoting import shown
+from reconciler.domain.text.quoting import readable, shown
 from reconciler.manifests.parsed import Place
 from reconciler.templates.rendering import RenderFixture
 
@@ -45,6 +47,9 @@ def locate(written: str, beside: str, kind: str, context: ParseContext) -> str:
     name = shown(written)
     path = _spelled(written, beside, context)
     place = context.place(path)
+    if place.kind in ("missing", "unknown") and (twin := _twin(written, beside, kind, context)):
+        message = f"expected a {kind}, but there is none whose name is spelt with the same characters as {name}"
+        raise InputRefused("PathMissing", message, twin)
     if place.kind == "missing" or (place.kind == "unknown" and kind == "file"):
         message = f"expected a {kind}, but there is no {name}"
         raise InputRefused("PathMissing", message, _why_missing(written, kind))
@@ -54,6 +59,17 @@ def locate(written: str, beside: str, kind: str, context: ParseContext) -> str:
         found = "something else" if place.kind == "other" else f"a {place.kind}"
         raise InputRefused("PathKind", f"expected a {kind}, but {name} is {found}")
     return place.path
+
+
+def _twin(written: str, beside: str, kind: str, context: ParseContext) -> str:
+    """A hint where there is a `kind` of a name that looks the same: macOS, for one, splits letters and accents."""
+    forms: tuple[Literal["NFC", "NFD"], ...] = ("NFC", "NFD")
+    for form in forms:
+        other = unicodedata.normalize(form, written)
+        if other != written and context.place(_spelled(other, beside, context)).kind == kind:
+            accents = "with its letters" if form == "NFC" else "apart from their letters"
+            return f"there is {readable(other)}, which has its accents {accents} (Unicode {form}): rename one of both"
+    return ""
 
 
 def _why_missing(written: str, kind: str) -> str:

@@ -1,6 +1,9 @@
 """From many files to what they declare: rules across fields and files, all problems at once. The disk is a table."""
 
+import unicodedata
 from collections.abc import Mapping
+from dataclasses import replace
+from typing import Literal
 
 import pytest
 
@@ -9,6 +12,8 @@ from reconciler.manifests.parse import parse
 from reconciler.manifests.parsed import Parsed, Place
 from reconciler.manifests.paths import ParseContext
 from reconciler.templates.rendering import NotRendered
+
+Form = Literal["NFC", "NFD"]
 
 GROUP = "reconciler.foundry/v1alpha1"
 KINDS = "Model, PromptTemplate, PruneConfirmation, Policy or Rollout"
@@ -135,6 +140,20 @@ def test_a_source_lies_where_it_may(path: str, roots: tuple[str, ...], message: 
     result = parsed({"a.yaml": model(source=f"{{path: '{path}'}}")}, *roots)
     assert [p.message.replace("\\", "\\\\") for p in result.problems] == ([message] if message else [])
     assert [(p.line, p.field) for p in result.problems] == ([(5, "spec.source.path")] if message else [])
+
+
+@pytest.mark.parametrize(("written", "lies"), [("NFC", "NFD"), ("NFD", "NFC")])
+@pytest.mark.parametrize("kind", ["missing", "unknown"])
+def test_a_name_that_looks_the_same_is_told(written: Form, lies: Form, kind: str) -> None:
+    """As macOS gives it to a folder. Also where a folder may be that cannot be looked at, as in a commit."""
+    path = unicodedata.normalize(lies, "/repo/models/modèle")
+    disk = replace(around({}), place=lambda one: Place(path=one, kind="folder" if one == path else kind))
+    name = unicodedata.normalize(written, "../models/modèle")
+    (problem,) = parse({"a.yaml": model(source=f"{{path: '{name}'}}").encode()}, disk).problems
+    assert problem.code == "PathMissing"
+    assert problem.message.endswith(f"there is none whose name is spelt with the same characters as {name}")
+    assert f"(Unicode {lies})" in problem.hint
+    assert ("mode\\u0300le" in problem.hint) == (lies == "NFD")
 
 
 def test_whether_a_path_outside_exists_is_never_asked() -> None:
