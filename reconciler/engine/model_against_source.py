@@ -10,6 +10,7 @@ from reconciler.domain.sources.adapter_weights import mismatch
 from reconciler.domain.sources.locked import LOCK_NAME, LockedSource
 from reconciler.domain.sources.source_model import SourceAdapter, SourceModel
 from reconciler.domain.text.escape import one_line
+from reconciler.templates.lint import renders_nothing
 from reconciler.templates.presets import PRESETS
 
 ASKED_BY_DEFAULT = 2048  # tokens
@@ -97,6 +98,18 @@ def no_template(model: Model) -> Problem:
     message = "`source` was asked for, but the model brings no chat template"
     hint = f"name a preset ({', '.join(PRESETS[:-1])}) or a PromptTemplate"
     return _problem(model, "spec.promptTemplate", "TemplateMissing", message, hint)
+
+
+def unrenderable(model: Model, template: str) -> list[Problem]:
+    """Of the source's own template: another one is judged where it stands. Before hours of conversion."""
+    found = renders_nothing(template) if model.template.jinja is None else None
+    if found is None:
+        return []
+    message = (
+        f"the model's own template, line {found.line}: {found.message}: the runtime renders no conversation with it"
+    )
+    hint = "name a preset, or keep a copy beside the manifests that the runtime knows: promptTemplate: {jinja: ...}"
+    return [_problem(model, "spec.promptTemplate", found.code, message, hint)]
 
 
 @lru_cache(maxsize=64)  # many models of a fleet share one

@@ -180,6 +180,7 @@ class _Resolver:
         template = model.template.jinja if model.template.jinja is not None else own
         if template is None and not problems:
             problems.append(complaints.no_template(model))
+        problems += complaints.unrenderable(model, template) if template else []
         problems += complaints.too_long(model, source)
         problems += [] if problems else self._distrusted(model)
         self.problems += problems

@@ -1,7 +1,8 @@
 """Templates: the warnings of `validate`, and the changes that `diff` shows.
 
 A template that a model brings itself was written for Hugging Face, and Foundry's runtime reads some of it differently.
-`validate` only warns of that, because the rehearsal decides whether it renders.
+`validate` only warns of that, because the rehearsal decides whether it renders; one that certainly renders nothing has
+been refused before (engine.model_against_source).
 """
 
 import json

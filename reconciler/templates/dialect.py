@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from jinja2 import filters, nodes, tests
 
 from reconciler.domain.text.quoting import nearest, shown
+from reconciler.templates.reached import always_reached
 from reconciler.templates.syntax import TemplateFinding, with_parents
 
 FILTERS = frozenset(
@@ -71,20 +72,22 @@ def unknown_words(tree: nodes.Template) -> Iterator[TemplateFinding]:
     everything = list(_with_conditions(tree))
     own = {node.name for node, _ in everything if isinstance(node, nodes.Macro)}
     own |= {node.name for node, _ in everything if isinstance(node, nodes.Name) and node.ctx != "load"}
-    optional = _asked_for(tree)
+    optional, always = _asked_for(tree), {id(node) for node in always_reached(tree)}
     for node, conditions in everything:
         for word in _words(node, own):
             if word.name not in word.known:
                 reached = not (word.common and any(id(condition) in optional for condition in conditions))
-                yield _unknown(word, node.lineno, reached)
+                yield _unknown(word, node.lineno, reached, always=word.kind == "tag" or id(node) in always)
 
 
-def _unknown(word: _Word, line: int, reached: bool) -> TemplateFinding:
+def _unknown(word: _Word, line: int, reached: bool, *, always: bool) -> TemplateFinding:
     message = f"expected a {word.kind} that the runtime knows, got {shown(word.name)}"
     hint = _INSTEAD.get(word.name) or nearest(word.name, sorted(word.known)) or _DOCUMENTED
     if not reached:
         message += ": a request that gets here would fail"
-    return TemplateFinding(code="TemplateUnknown", line=line, message=message, hint=hint, serious=reached)
+    return TemplateFinding(
+        code="TemplateUnknown", line=line, message=message, hint=hint, serious=reached, always=always
+    )
 
 
 def _with_conditions(tree: nodes.Template) -> Iterator[tuple[nodes.Node, tuple[nodes.Node, ...]]]:

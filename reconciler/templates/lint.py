@@ -3,6 +3,7 @@ space. Whether it gives the right prompt is measured by the rehearsal, in the re
 
 import re
 from collections.abc import Iterator
+from functools import lru_cache
 from itertools import takewhile
 
 from jinja2 import Environment, TemplateSyntaxError, nodes
@@ -42,7 +43,7 @@ def lint(data: bytes) -> tuple[TemplateFinding, ...]:
         tree = SYNTAX.parse(text)
     except TemplateSyntaxError as error:
         message = f"expected Jinja: {shown(error.message or 'syntax error', 160)}"
-        return (TemplateFinding(code="TemplateSyntax", line=error.lineno, message=message),)
+        return (TemplateFinding(code="TemplateSyntax", line=error.lineno, message=message, always=True),)
     except RecursionError:
         message = "expected less nesting than Python can follow"
         return (TemplateFinding(code="TemplateTooNested", line=0, message=message),)
@@ -62,6 +63,12 @@ def _judged(tree: nodes.Template, text: str) -> tuple[TemplateFinding, ...]:
 def differs_in_runtime(text: str) -> int:
     """The first line that the runtime understands differently than jinja2; 0 where none is known, or it is no Jinja."""
     return min((one.line for one in lint(text.encode(errors="replace")) if one.code == "TemplateDialect"), default=0)
+
+
+@lru_cache(maxsize=64)  # many models of a fleet share one
+def renders_nothing(text: str) -> TemplateFinding | None:
+    """Why the runtime renders no conversation with it, where that is certain."""
+    return next((one for one in lint(template_bytes(text)) if one.always), None)
 
 
 _UNWANTED = (  # pattern, message, hint
@@ -159,7 +166,9 @@ def _raw(text: str) -> Iterator[TemplateFinding]:
     for line, token, _ in SYNTAX.lex(text):
         if token == "raw_begin":
             message = "expected a tag that the runtime knows, got raw"
-            yield TemplateFinding(code="TemplateUnknown", line=line, message=message, hint="write {{ '{{' }}")
+            yield TemplateFinding(
+                code="TemplateUnknown", line=line, message=message, hint="write {{ '{{' }}", always=True
+            )
 
 
 def _white_space(text: str) -> Iterator[TemplateFinding]:

@@ -12,13 +12,14 @@ from jinja2.parser import Parser
 @dataclass(frozen=True, kw_only=True)
 class TemplateFinding:
     """A `serious` one keeps the template from being served; others are worth a warning: it depends on the conversation,
-    on the request, or on what the author means."""
+    on the request, or on what the author means. `always`: the runtime renders no conversation at all."""
 
     code: str
     line: int
     message: str
     hint: str = ""
     serious: bool = True
+    always: bool = False
 
 
 class _Generation(Extension):

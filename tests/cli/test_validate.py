@@ -75,6 +75,18 @@ def test_the_models_own_template_is_read_as_the_runtime_will(machine: TestMachin
     assert found(machine, "warnings") == []
 
 
+def test_a_template_of_its_own_that_renders_nothing_is_refused(machine: TestMachine) -> None:
+    own = machine.folder / "fleet" / "model" / "chat_template.jinja"
+    own.chmod(0o644)
+    own.write_text("{%- for m in messages -%}{{ m.content | nosuch }}{%- endfor -%}")
+    machine.declare(template="source")
+    done = machine.run("validate")
+    assert done.code == 1
+    assert "capitals.yaml:8: spec.promptTemplate: the model's own template, line 1: expected a filter" in done.err
+    machine.declare(template="chatml")
+    assert machine.run("validate").code == 0
+
+
 def test_a_marker_that_is_a_token_is_no_stranger(machine: TestMachine) -> None:
     """Without a template of its own, the tokenizer alone decides."""
     folder = write_qwen2(machine.folder / "fleet" / "bare")

@@ -26,7 +26,7 @@ from tests.chat import render
 from tests.extras import needs
 from tests.templates.test_role_form import EXACT
 from tests.templates.test_template_example import WORDS
-from tests.templates.test_template_lint import ALIKE, DIFFERENT, REFUSED, TRIMMED_BY_BOTH, in_a_loop
+from tests.templates.test_template_lint import ALIKE, DIFFERENT, NEVER, REFUSED, SOMETIMES, TRIMMED_BY_BOTH, in_a_loop
 
 needs("onnxruntime_genai", "convert")
 
@@ -133,6 +133,16 @@ def test_what_the_lint_is_silent_about_is_the_same_text(template: str, runtime: 
     for messages in CONVERSATIONS.values():
         for asked in (True, False):
             assert runtime(template, messages, asked) == render(template, messages, asked)
+
+
+@pytest.mark.parametrize("template", NEVER)
+def test_what_is_refused_for_it_is_no_text_of_any_conversation(template: str, runtime: Render) -> None:
+    assert all(runtime(template, messages, True).startswith("error: ") for messages in CONVERSATIONS.values())
+
+
+@pytest.mark.parametrize("template", SOMETIMES)
+def test_what_is_rendered_for_some_is_not_refused(template: str, runtime: Render) -> None:
+    assert not runtime(template, talk("u: x"), True).startswith("error: ")
 
 
 ASKING = talk("u: x")

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reconciler.templates.lint import lint
+from reconciler.templates.lint import lint, renders_nothing
 
 LOOP = "{%- for m in messages -%}{{ m.content }}{%- endfor -%}"
 
@@ -139,6 +139,33 @@ def test_white_space_that_only_hugging_face_trims_is_a_warning(template: str, li
 @pytest.mark.parametrize("template", TRIMMED_BY_BOTH)
 def test_white_space_that_both_trim_is_nothing_to_say(template: str) -> None:
     assert findings(template) == []
+
+
+# The runtime renders no conversation with these; what stands behind a condition may never be reached.
+NEVER = (
+    *("{% for m in messages %}", "{{ messages | nosuch }}", "{%- with x = 1 -%}{{ messages }}{%- endwith -%}"),
+    *(
+        "{%- for m in messages -%}{{ m.content | replace('a', 'b') }}{%- endfor -%}",
+        "{{ messages[0].content.upper() }}",
+    ),
+    *("{%- set x = dict(a=1) -%}{{ messages }}", "{%- if messages | groupby('role') -%}a{%- endif -%}"),
+    "{%- if x is defined -%}{% raw %}{% endraw %}{%- endif -%}{{ messages }}",
+)
+SOMETIMES = (
+    *("{%- for m in messages if m.role == 'x' -%}{{ m | nosuch }}{%- endfor -%}", "{{ messages or now() }}"),
+    *(
+        "{%- for m in messages[1:] -%}{{ now() }}{%- endfor -%}",
+        "{%- macro f() -%}{{ now() }}{%- endmacro -%}{{ messages }}",
+    ),
+    "{%- for m in messages -%}{%- if m.role == 'user' -%}{%- continue -%}{%- endif -%}{{ now() }}{%- endfor -%}",
+    "{%- set messages = [] -%}{%- for m in messages -%}{{ now() }}{%- endfor -%}",
+    "{%- for m in messages -%}{%- if m.role == 'tool' -%}{{ now() }}{%- endif -%}{%- endfor -%}",
+)
+
+
+@pytest.mark.parametrize(("template", "never"), [*((one, True) for one in NEVER), *((one, False) for one in SOMETIMES)])
+def test_what_the_runtime_renders_nothing_with(template: str, never: bool) -> None:
+    assert (renders_nothing(template) is not None) == never
 
 
 MACRO = "{%- macro f(x) -%}{{ x }}{%- endmacro -%}"
