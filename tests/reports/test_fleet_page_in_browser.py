@@ -125,7 +125,10 @@ def test_a_link_to_a_machine_opens_it_and_not_those_that_begin_so(opened: Opener
 
 
 def test_a_ring_leads_to_its_machines(opened: Opener) -> None:
-    page = opened()
+    page = opened(viewport={"width": 320, "height": 900})
+    assert page.locator("#ring option").all_text_contents() == ["any", "canary", "early", "broad"]
+    box = page.locator("#rollouts .scroll").first
+    assert box.evaluate("one => one.scrollHeight <= one.clientHeight")  # no ring is out of sight
     page.locator("#rollouts a", has_text="broad").first.click()
     sync_api.expect(page.locator("#ring")).to_have_value("broad")
     sync_api.expect(page.locator("#count")).to_have_text(f"{MANY + 1:,} machines")

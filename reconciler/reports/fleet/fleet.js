@@ -86,16 +86,17 @@
   const fields = ["q", "state", "model", "group", "ring", "order"].map(byId).filter(Boolean);
   const options = (id, names) => {
     const select = byId(id);
-    for (const name of select ? [...new Set(names)].sort() : []) {
+    for (const name of select ? new Set(names) : []) {
       const one = make("option", "", name);
       one.value = name;
       select.append(one);
     }
   };
-  options("model", machines.flatMap((row) => row[VARIANTS].map((one) => texts[one[V.model]])));
-  options("group", machines.map((row) => text(row, GROUP)));
+  options("model", machines.flatMap((row) => row[VARIANTS].map((one) => texts[one[V.model]])).sort());
+  options("group", machines.map((row) => text(row, GROUP)).sort());
   const ringsOf = (row) => text(row, RING).split(", ").filter(Boolean);
-  options("ring", machines.flatMap(ringsOf));
+  const inOrder = [...document.querySelectorAll("#rollouts th > a")].map((one) => new URLSearchParams(one.dataset.filter).get("ring"));
+  options("ring", [...inOrder, ...machines.flatMap(ringsOf)]);
 
   const ORDERS = {
     worst: null,
