@@ -35,6 +35,17 @@ def ring_of(rollout: Rollout, machine: str, labels: Mapping[str, str] | None, na
     return _ring(rollout, machine, labels, here, rank)
 
 
+def rings_of(
+    rollout: Rollout, machines: Iterable[tuple[str, Mapping[str, str]]], names: Collection[str]
+) -> dict[str, int]:
+    """`ring_of` for many machines, by name and labels."""
+    line = sorted((position(rollout.name, name), name) for name in names)
+    ranks = {name: rank for rank, (_, name) in enumerate(line)}
+    return {
+        name: _ring(rollout, name, labels, position(rollout.name, name), ranks.get(name)) for name, labels in machines
+    }
+
+
 def rings_by_name(rollout: Rollout, names: Collection[str]) -> dict[str, int]:
     """The ring of each of these machines, which are all that are known; 0 where its labels decide."""
     line = sorted((position(rollout.name, name), name) for name in names)

@@ -10,7 +10,7 @@ from reconciler.domain.machine_report import MachineReport
 from reconciler.domain.manifest import NodeSelector
 from reconciler.domain.rollout import Ring, Rollout, WatchedRelease
 from reconciler.domain.text.units import period_text
-from reconciler.planner.rollout import RingState, judge_ring, ring_of
+from reconciler.planner.rollout import RingState, judge_ring, rings_of
 from reconciler.planner.rollout_watch import evidence_of, with_reports
 
 MOST_CANDIDATES = 3  # of a variant
@@ -47,7 +47,7 @@ def progress(
         for one in report.variants
         if one.wanted and rollout.is_about(one.model)
     )
-    places = {one.machine: ring_of(rollout, one.machine, one.labels, names) for one in reports}
+    places = rings_of(rollout, ((one.machine, one.labels) for one in reports), names)
     found, shown = [], Counter[str]()
     for (variant, release), count in sorted(wanted.items(), key=lambda one: (one[0][0], -one[1], one[0][1])):
         shown[variant] += 1

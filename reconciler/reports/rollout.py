@@ -6,7 +6,7 @@ from typing import Any
 from reconciler.domain.machine_report import MachineReport
 from reconciler.domain.rollout import Rollout
 from reconciler.domain.text.units import period_text
-from reconciler.planner.rollout import ring_of
+from reconciler.planner.rollout import rings_of
 from reconciler.planner.rollout_status import CandidateProgress, forecast, progress
 from reconciler.reports.text import terminal_lines
 from reconciler.reports.view import FORMAT_VERSION, View
@@ -29,11 +29,15 @@ def rollouts_view(
     return [_rollout(one, progress(one, reports, names, now)) for one in rollouts]
 
 
-def rings_text(rollouts: Sequence[Rollout], report: MachineReport, names: Collection[str]) -> str:
-    """The ring of a machine, with its Rollout where there are several about its models; "" where none is."""
-    about = [one for one in rollouts if any(one.is_about(held.model) for held in report.variants)]
-    found = [(one.name, _ring_name(one, ring_of(one, report.machine, report.labels, names))) for one in about]
-    return ", ".join(f"{name}/{ring}" if len(rollouts) > 1 else ring for name, ring in found)
+def rings_text(rollouts: Sequence[Rollout], reports: Sequence[MachineReport], names: Collection[str]) -> dict[str, str]:
+    """The ring of each machine, with its Rollout where there are several; those are left out that none is about."""
+    found: dict[str, list[str]] = {}
+    for rollout in rollouts:
+        about = [one for one in reports if any(rollout.is_about(held.model) for held in one.variants)]
+        for name, number in rings_of(rollout, ((one.machine, one.labels) for one in about), names).items():
+            ring = _ring_name(rollout, number)
+            found.setdefault(name, []).append(f"{rollout.name}/{ring}" if len(rollouts) > 1 else ring)
+    return {name: ", ".join(rings) for name, rings in found.items()}
 
 
 def _ring_name(rollout: Rollout, number: int) -> str:

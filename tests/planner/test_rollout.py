@@ -11,7 +11,7 @@ from reconciler.domain.reasons import Reason
 from reconciler.domain.rollout import Abortion, Evidence, Promotion, RefusedCandidate, Ring, RingEvidence, Rollout
 from reconciler.planner.conditions import judge
 from reconciler.planner.plan import make_plan
-from reconciler.planner.rollout import decide, judge_ring, ring_of, rollout_for, without_reports
+from reconciler.planner.rollout import decide, judge_ring, ring_of, rings_of, rollout_for, without_reports
 from tests.planner.world import World, desired, release, wanted
 
 HOUR, DAY = 3600.0, 86_400.0
@@ -67,6 +67,8 @@ def test_which_ring_a_machine_is_in(
 def test_a_count_is_exact_and_counts_follow_each_other() -> None:
     rollout = replace(ROLLOUT, rings=(Ring(name="a", count=5), Ring(name="b", count=50), BROAD))
     assert Counter(ring_of(rollout, one, {}, FLEET[:500]) for one in FLEET[:500]) == {1: 5, 2: 50, 3: 445}
+    many = rings_of(rollout, ((one, {}) for one in [*FLEET[:500], "unknown"]), FLEET[:500])
+    assert many == {one: ring_of(rollout, one, {}, FLEET[:500]) for one in [*FLEET[:500], "unknown"]}
 
 
 def good(number: int, hours: float = 25.0, **more: object) -> Evidence:

@@ -71,7 +71,8 @@ def fleet_view(facts: FleetFacts, now: str) -> Shown:
     places = {commit: at for at, commit in enumerate(facts.commits)}
     counting = [one for one in facts.machines if not _is_doubted(one.judged, signed=facts.signed)]
     names = {*facts.known, *(one.report.machine for one in counting)}
-    rows = [_machine(one, facts, forge, places, names, now) for one in facts.machines]
+    rings = rings_text(facts.rollouts, [one.report for one in facts.machines], names)
+    rows = [_machine(one, facts, forge, places, rings, now) for one in facts.machines]
     rows.sort(key=lambda row: (-_badness(row), row["name"]))
     return {
         "formatVersion": FORMAT_VERSION,
@@ -94,7 +95,7 @@ def fleet_view(facts: FleetFacts, now: str) -> Shown:
 
 
 def _machine(
-    one: SeenMachine, facts: FleetFacts, forge: Forge, places: Mapping[str, int], names: Collection[str], now: str
+    one: SeenMachine, facts: FleetFacts, forge: Forge, places: Mapping[str, int], rings: Mapping[str, str], now: str
 ) -> Shown:
     report, inventory = one.report, one.inventory
     age = report.age(now)
@@ -107,7 +108,7 @@ def _machine(
         "name": report.machine,
         "labels": dict(report.labels),
         "group": report.labels.get(facts.group_by, NO_GROUP) if facts.group_by else "all",
-        "ring": rings_text(facts.rollouts, report, names),
+        "ring": rings.get(report.machine, ""),
         "lastSeen": report.generated,
         "ageSeconds": age,
         "silent": silent,
