@@ -47,6 +47,17 @@ def foreign_adapter(model: Model, adapter: SourceAdapter, source: SourceModel) -
     return [_problem(model, "spec.source.adapter", "AdapterForeign", message, hint)]
 
 
+def more_tokens(model: Model, adapter: SourceAdapter, source: SourceModel) -> list[Problem]:
+    """The tokenizer that is served is the base's: in it these are plain text."""
+    more = sorted({*adapter.tokens} - {*source.tokens}) if source.shapes else []
+    if not more:
+        return []
+    named = ", ".join(more[:FEW]) + (f" and {len(more) - FEW} more" if len(more) > FEW else "")
+    message = f"the adapter's tokenizer.json adds {named}, and the base's is served, which does not know them"
+    hint = "save the merged model (PEFT's merge_and_unload) with this tokenizer, and name that as source"
+    return [_problem(model, "spec.source.adapter", "AdapterTokenizerIgnored", message, hint)]
+
+
 def not_locked(model: Model, source: LockedSource) -> Problem:
     message = f"{source} is not in {LOCK_NAME}, so its files are not pinned"
     hint = "run `reconciler lock` and commit the file"

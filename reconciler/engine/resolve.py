@@ -17,7 +17,7 @@ from reconciler.domain.policy.policy import Policy, PolicyResult
 from reconciler.domain.release import Recipe, Release
 from reconciler.domain.sources.locked import Fetch, LockedSource
 from reconciler.domain.sources.model_config import boundaries
-from reconciler.domain.sources.source_model import SourceModel
+from reconciler.domain.sources.source_model import SourceAdapter, SourceModel
 from reconciler.domain.targets import honoured_options
 from reconciler.engine import model_against_source as complaints
 from reconciler.engine.policies import PolicyJudge, denied, said
@@ -176,7 +176,7 @@ class _Resolver:
             field = "spec.source.adapter"
             problems += [complaints.of_folder(model, problem, field) for problem in adapter.problems]
             problems += complaints.foreign_adapter(model, adapter, source)
-        own = source.chat_template if source.known else ""  # known once it is here
+        own = _own_template(source, adapter)
         template = model.template.jinja if model.template.jinja is not None else own
         if template is None and not problems:
             problems.append(complaints.no_template(model))
@@ -184,6 +184,7 @@ class _Resolver:
         problems += complaints.too_long(model, source)
         problems += [] if problems else self._distrusted(model)
         self.problems += problems
+        self.warnings += complaints.more_tokens(model, adapter, source) if adapter and not problems else []
         if problems or template is None:
             return []
         return self._variants(model, source, adapter.digest if adapter else None, template, fetch)
@@ -295,3 +296,10 @@ def _recipe(model: Model, source: SourceModel, adapter: str | None, precision: s
         target=model.target,
         tools=dict(tools_for(adapter)),
     )
+
+
+def _own_template(source: SourceModel, adapter: SourceAdapter | None) -> str | None:
+    """What a fine-tune was trained with goes before its base's. "" where it is known only once it is here."""
+    if not source.known or (adapter is not None and not adapter.known):
+        return ""
+    return (adapter.chat_template if adapter else None) or source.chat_template

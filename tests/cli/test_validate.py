@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from tests.machine import TestMachine
-from tests.tiny_models import write_qwen2
+from tests.operations.test_air_gap import write_lora
+from tests.tiny_models import write_qwen2, write_tokenizer
 
 
 @pytest.fixture
@@ -85,6 +86,23 @@ def test_a_template_of_its_own_that_renders_nothing_is_refused(machine: TestMach
     assert "capitals.yaml:8: spec.promptTemplate: the model's own template, line 1: expected a filter" in done.err
     machine.declare(template="chatml")
     assert machine.run("validate").code == 0
+
+
+def test_what_a_fine_tune_was_trained_with_goes_before_its_base(machine: TestMachine) -> None:
+    """Its template is the one that is judged and served; of a tokenizer with more tokens it is said that it is not."""
+    base = write_qwen2(machine.folder / "fleet" / "base")
+    adapter = machine.folder / "fleet" / "adapter"
+    write_lora(adapter, base)
+    write_tokenizer(adapter, "{%- for m in messages -%}{{ m.content | nosuch }}{%- endfor -%}")
+    machine.declare(source="../base, adapter: ../adapter", template="source")
+    done = machine.run("validate")
+    assert done.code == 1
+    assert "the model's own template, line 1: expected a filter that the runtime knows, got nosuch" in done.err
+    (adapter / "chat_template.jinja").unlink()
+    assert (machine.run("validate").code, found(machine, "warnings")) == (0, [])
+    tokenizer = adapter / "tokenizer.json"
+    tokenizer.write_text(tokenizer.read_text().replace("<|im_end|>", "<|done|>"))
+    assert [code for code, *_ in found(machine, "warnings")] == ["AdapterTokenizerIgnored"]
 
 
 def test_a_marker_that_is_a_token_is_no_stranger(machine: TestMachine) -> None:

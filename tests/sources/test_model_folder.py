@@ -14,7 +14,7 @@ import pytest
 
 from reconciler.host.stamps import StampBook
 from reconciler.sources.folder.model import inspect_adapter, inspect_source
-from tests.tiny_models import CHATML, write_qwen2, write_safetensors
+from tests.tiny_models import CHATML, write_qwen2, write_safetensors, write_tokenizer
 
 
 @pytest.fixture
@@ -244,6 +244,18 @@ def test_an_adapter_tells_what_it_is(adapter: Path) -> None:
     assert found.problems == ()
     assert found.digest.startswith("sha256:")
     assert found.weight_bytes == (adapter / "adapter_model.safetensors").stat().st_size
+
+
+def test_what_a_trainer_saves_beside_an_adapter(adapter: Path) -> None:
+    write_tokenizer(adapter, "{{ messages }}")
+    found = inspect_adapter(str(adapter), StampBook.empty())
+    assert (found.problems, found.chat_template) == ((), "{{ messages }}")
+    assert "<|im_end|>" in found.tokens
+    (adapter / "chat_template.jinja").unlink()
+    edit(adapter / "tokenizer_config.json", chat_template="{{ messages[0] }}")
+    assert inspect_adapter(str(adapter), StampBook.empty()).chat_template == "{{ messages[0] }}"
+    (adapter / "tokenizer.json").write_text("{")
+    assert [one.code for one in inspect_adapter(str(adapter), StampBook.empty()).problems] == ["JsonInvalid"]
 
 
 def edit_adapter(folder: Path, **changes: object) -> None:

@@ -56,7 +56,8 @@ class SourceModel:
 
 @dataclass(frozen=True, kw_only=True)
 class SourceAdapter:
-    """A LoRA folder as PEFT writes it. `known` as in SourceModel."""
+    """A LoRA folder as PEFT writes it, with the chat template and the added tokens that its trainer saved beside it, if
+    so. `known` as in SourceModel."""
 
     path: str
     digest: str = ""
@@ -66,6 +67,8 @@ class SourceAdapter:
     weight_bytes: int = 0
     problems: tuple[Problem, ...] = ()
     known: bool = True
+    chat_template: str | None = None
+    tokens: tuple[str, ...] = ()
 
 
 def digest_of(files: dict[str, str]) -> str:

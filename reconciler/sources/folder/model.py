@@ -86,16 +86,14 @@ class _Look:
             self._findings.note("", refused)
             return self._refused()
         config = attempt("config.json", self._config) or {}
-        generation = attempt(GENERATION, self._optional, GENERATION) or {}
-        settings = attempt(TOKENIZER_CONFIG, self._optional, TOKENIZER_CONFIG) or {}
+        generation = attempt(GENERATION, _optional, self._folder, GENERATION) or {}
+        settings = attempt(TOKENIZER_CONFIG, _optional, self._folder, TOKENIZER_CONFIG) or {}
         if not self._findings.problems:
             attempt("config.json", _check_end_token, generation, config, settings)
         weights = attempt(WEIGHTS, self._weight_files) or ()
         shapes = self._shapes(weights)
         added = attempt(TOKENIZER, self._tokenizer) or {}
-        template = _default_template(settings.get("chat_template"))
-        if self._folder.exists(TEMPLATE):
-            template = attempt(TEMPLATE, lambda: read_small(self._folder, TEMPLATE).decode(errors="replace"))
+        template = attempt(TEMPLATE, _template, self._folder, settings)
         # Before gigabytes are hashed for nothing.
         files = () if self._findings.problems else self._files(weights)
         if self._findings.problems:
@@ -200,9 +198,6 @@ class _Look:
     def _stored(self, name: str) -> StoredFile:
         return StoredFile(path=name, size=self._folder.size(name), digest=self._folder.digest(name))
 
-    def _optional(self, name: str) -> dict[str, Any]:
-        return read_object(self._folder, name) if self._folder.exists(name) else {}
-
     def _foreign_code(self, config: dict[str, Any], tokenizer: dict[str, Any]) -> Iterator[Problem]:
         message = "its auto_map names custom code, which is never run; the architecture's own code is used"
         for name, value in (("config.json", config), (TOKENIZER_CONFIG, tokenizer)):
@@ -221,6 +216,16 @@ def _check_end_token(generation: dict[str, Any], config: dict[str, Any], tokeniz
         raise InputRefused("EndTokenMissing", message, "add the eos_token_id that the model was trained with")
 
 
+def _optional(folder: Folder, name: str) -> dict[str, Any]:
+    return read_object(folder, name) if folder.exists(name) else {}
+
+
+def _template(folder: Folder, settings: dict[str, Any]) -> str | None:
+    if folder.exists(TEMPLATE):
+        return read_small(folder, TEMPLATE).decode(errors="replace")
+    return _default_template(settings.get("chat_template"))
+
+
 def _default_template(value: object) -> str | None:
     """One template, or a list of named ones."""
     if isinstance(value, list):
@@ -235,19 +240,29 @@ def inspect_adapter(path: str, stamps: StampBook) -> SourceAdapter:
 
 
 def look_at_adapter(folder: Folder) -> SourceAdapter:
-    findings, config, shapes = FolderProblems(folder.path), None, None
+    findings, config, shapes, template, added = FolderProblems(folder.path), None, None, None, None
     if refused := folder.refusal("AdapterMissing"):
         findings.note("", refused)
     else:
         config = findings.attempt(ADAPTER_CONFIG, _adapter_config, folder)
         shapes = findings.attempt(ADAPTER_WEIGHTS, _adapter_shapes, folder)
+        settings = findings.attempt(TOKENIZER_CONFIG, _optional, folder, TOKENIZER_CONFIG)
+        template = findings.attempt(TEMPLATE, _template, folder, settings or {})
+        added = findings.attempt(TOKENIZER, lambda: check_tokenizer(folder) if folder.exists(TOKENIZER) else {})
     if config is None or shapes is None or findings.problems:
         return SourceAdapter(path=folder.path, problems=tuple(findings.problems))
     names = (ADAPTER_CONFIG, ADAPTER_WEIGHTS)
     files = tuple(StoredFile(path=name, digest=folder.digest(name), size=folder.size(name)) for name in names)
     digest = digest_of({file.path: file.digest for file in files})
     return SourceAdapter(
-        path=folder.path, digest=digest, config=config, files=files, shapes=shapes, weight_bytes=files[1].size
+        path=folder.path,
+        digest=digest,
+        config=config,
+        files=files,
+        shapes=shapes,
+        weight_bytes=files[1].size,
+        chat_template=template,
+        tokens=tuple(added or ()),
     )
 
 
