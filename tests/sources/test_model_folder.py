@@ -318,6 +318,13 @@ def test_an_adapter_that_is_more_than_plain_lora_is_refused(adapter: Path, fault
     assert [problem.code for problem in inspect_adapter(str(adapter), StampBook.empty()).problems] == [code]
 
 
+@pytest.mark.parametrize("more", [{"modules_to_save": ["lm_head"]}, {"task_type": "SEQ_CLS"}])
+def test_what_can_be_merged_elsewhere_has_a_way_out(adapter: Path, more: dict[str, object]) -> None:
+    edit_adapter(adapter, **more)
+    (problem,) = inspect_adapter(str(adapter), StampBook.empty()).problems
+    assert ("merge_and_unload" in problem.hint) == ("modules_to_save" in more)
+
+
 def test_a_missing_adapter_folder_is_said(tmp_path: Path) -> None:
     found = inspect_adapter(str(tmp_path / "none"), StampBook.empty())
     assert [problem.code for problem in found.problems] == ["AdapterMissing"]

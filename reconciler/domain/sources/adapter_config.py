@@ -11,6 +11,7 @@ Config = Mapping[str, Any]
 Form = tuple[str, Callable[[object], bool]]  # what is expected, and whether a value is that
 
 LARGEST_RANK = 1 << 20
+BEYOND = "only plain LoRA is merged"
 # PEFT's own names for how the factors began. The other ways (pissa, olora, loftq) change the base's weights too.
 _BEGINNINGS = (True, False, None, "gaussian", "orthogonal", "eva")
 _PLAIN_BEGINNING = "one that leaves the base as it is (save with path_initial_model_for_weight_conversion)"
@@ -28,7 +29,7 @@ def complaints(config: Config) -> list[str]:
         if not fits(config.get(name, _DEFAULTS.get(name)))
     ]
     more = [name for name, held in config.items() if name not in (_HARMLESS | _FORMS.keys()) and held not in _OFF]
-    return found + [f"{name[:80]} is set: only plain LoRA is merged" for name in more]
+    return found + [f"{name[:80]} is set: {BEYOND}" for name in more]
 
 
 def rank(config: Config) -> int | None:

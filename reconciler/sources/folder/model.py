@@ -271,7 +271,9 @@ def _adapter_config(folder: Folder) -> dict[str, Any]:
         raise InputRefused("AdapterInvalid", "missing", "an adapter is what PEFT's `save_pretrained` writes")
     config = read_object(folder, ADAPTER_CONFIG)
     if found := adapter_config.complaints(config):
-        raise InputRefused("AdapterUnsupported", "; ".join(found))
+        beyond = any(one.endswith(adapter_config.BEYOND) for one in found)
+        hint = "merge it with PEFT (`merge_and_unload`, then `save_pretrained`) and name the result as source"
+        raise InputRefused("AdapterUnsupported", "; ".join(found), hint if beyond else "")
     return config
 
 
