@@ -9,7 +9,7 @@ _ENDINGS = (nodes.Break, nodes.Continue)
 
 def always_reached(tree: nodes.Template) -> Iterator[nodes.Node]:
     """Without recursion: a chain of `and` may be long."""
-    own = not any(name.name == "messages" and name.ctx == "store" for name in tree.find_all(nodes.Name))
+    own = not any(isinstance(one, nodes.Name) and (one.name, one.ctx) == ("messages", "store") for one in _all(tree))
     stack: list[nodes.Node] = [tree]
     while stack:
         node = stack.pop()
@@ -34,6 +34,15 @@ def _next(node: nodes.Node, own: bool) -> Iterable[nodes.Node]:
 
 def _until_it_may_end(body: list[nodes.Node]) -> Iterator[nodes.Node]:
     for one in body:
-        if isinstance(one, _ENDINGS) or any(one.find_all(_ENDINGS)):
+        if any(isinstance(part, _ENDINGS) for part in _all(one)):
             return
         yield one
+
+
+def _all(node: nodes.Node) -> Iterator[nodes.Node]:
+    """It and all in it, in no order. Jinja's own search calls itself for each level."""
+    stack = [node]
+    while stack:
+        one = stack.pop()
+        yield one
+        stack += one.iter_child_nodes()

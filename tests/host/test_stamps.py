@@ -258,6 +258,11 @@ def test_a_big_book_loads_within_a_few_milliseconds(tmp_path: Path) -> None:
     path = str(tmp_path / "stamps.json")
     entries = {f"123456:17{n:017d}:17{n:017d}:{n}": [f"sha256:{n:064x}", f"/root/{n:060d}"] for n in range(1800)}
     durable.write_file(path, seal(entries))
-    began = time.process_time()
-    StampBook.load(path)
-    assert time.process_time() - began < 0.1  # 4 ms here; the bench measures, this only catches a blunder
+
+    def seconds() -> float:
+        began = time.process_time()
+        StampBook.load(path)
+        return time.process_time() - began
+
+    # 4 ms here; the bench measures, this only catches a blunder. Other threads of a busy test process count too.
+    assert min(seconds() for _ in range(3)) < 0.1

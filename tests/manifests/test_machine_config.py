@@ -71,7 +71,7 @@ def test_sizes(text: str, size: int) -> None:
 
 
 def test_registries() -> None:
-    example, _ = re.findall(r"```yaml\n(.*?)```", (PAGE.parent / "registries.md").read_text(), re.DOTALL)
+    example, *_ = re.findall(r"```yaml\n(.*?)```", (PAGE.parent / "registries.md").read_text(), re.DOTALL)
     full, *_ = traits_of(read(example.partition("MachineConfig\n")[2])).registries
     assert full == RegistrySettings(
         address=RegistryAddress(origin="https://ghcr.io", repository="acme/models"),
@@ -291,7 +291,7 @@ def test_nothing_can_be_pulled_from_nowhere(rest: str) -> None:
 
 
 def test_trust() -> None:
-    _, example = re.findall(r"```yaml\n(.*?)```", (PAGE.parent / "registries.md").read_text(), re.DOTALL)
+    *_, example = re.findall(r"```yaml\n(.*?)```", (PAGE.parent / "registries.md").read_text(), re.DOTALL)
     config = read(example)
     [rule] = traits_of(config).trust.rules
     assert (rule.repository, rule.mode) == ("ghcr.io/acme/*", "enforce")
