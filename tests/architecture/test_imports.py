@@ -123,6 +123,7 @@ def test_a_verb_loads_no_heavy_package(verb: str, loaded: dict[str, tuple[int, l
     assert set(HEAVY).isdisjoint(modules)
 
 
+@pytest.mark.slow  # `make check` runs import-linter itself
 def test_imports_keep_the_contracts() -> None:
     lint = [sys.executable, "-c", "from importlinter.cli import lint_imports_command as run; run()"]
     child = subprocess.run(

@@ -261,6 +261,7 @@ def test_what_both_understand_alike_is_fine(piece: str) -> None:
     assert lint(in_a_loop(piece).encode()) == ()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "piece",
     [
