@@ -35,8 +35,11 @@ class KeyFolder:
 
     def names(self) -> frozenset[str]:
         """The machines that are known, as their files are called."""
-        found = os.listdir(self.folder) if self.folder and os.path.isdir(self.folder) else ()
-        return frozenset(name.removesuffix(ENDING) for name in found if name.endswith(ENDING))
+        return self.listed() if self.folder and os.path.isdir(self.folder) else frozenset()
+
+    def listed(self) -> frozenset[str]:
+        """The same, where the folder has to be there. Raises OSError."""
+        return frozenset(name.removesuffix(ENDING) for name in os.listdir(self.folder) if name.endswith(ENDING))
 
     def path(self, machine: str) -> str:
         return os.path.join(self.folder, entry_name(machine) + ENDING)

@@ -9,7 +9,7 @@ Read as foreign text. A source is known there by the digest of its locked files,
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 from reconciler.domain.errors import InputRefused
 from reconciler.domain.plain_data import as_dict
@@ -22,6 +22,7 @@ from reconciler.host.codec import Codec, Misformed, parse_json
 
 LARGEST = 128 << 10  # bytes of one source; of more, nothing is known before it is fetched
 LONGEST_MESSAGE = 180  # characters
+T = TypeVar("T")
 HINT = "`reconciler lock` writes it anew"
 
 
@@ -59,11 +60,7 @@ def render(found: Mapping[str, SourceFacts]) -> bytes:
 
 def read(data: bytes) -> dict[str, SourceFacts]:
     """By digest. Raises LockInvalid."""
-    try:
-        parse_json(data, LOCK_BYTES)
-        entries = _CODEC.read_json(data).sources
-    except Misformed as error:
-        raise LockInvalid(shown(str(error), LONGEST_MESSAGE), error.line) from None
+    entries = _strictly(_CODEC, data).sources
     for index, one in enumerate(entries):
         # guard: the facts of a source are those of a model
         if wrong := complaints(one.config):
@@ -103,15 +100,19 @@ def render_cards(found: Mapping[str, ModelCard]) -> bytes:
 def read_cards(data: bytes) -> dict[str, ModelCard]:
     """What the model card of each locked source said when `reconciler lock` asked, so that a licence is known in a pull
     request and where a source is never fetched. Raises LockInvalid."""
-    try:
-        parse_json(data, LOCK_BYTES)
-        entries = _CARDS.read_json(data).sources
-    except Misformed as error:
-        raise LockInvalid(shown(str(error), LONGEST_MESSAGE), error.line) from None
+    entries = _strictly(_CARDS, data).sources
     return {
         one.source: ModelCard(**{name: held for name, held in as_dict(one).items() if name != "source"})
         for one in entries
     }
+
+
+def _strictly(codec: Codec[T], data: bytes) -> T:
+    try:
+        parse_json(data, LOCK_BYTES)
+        return codec.read_json(data)
+    except Misformed as error:
+        raise LockInvalid(shown(str(error), LONGEST_MESSAGE), error.line) from None
 
 
 def fit(facts: SourceFacts, source: LockedSource) -> bool:

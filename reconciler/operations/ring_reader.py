@@ -1,7 +1,6 @@
 """Where this machine reads the reports of others, for the rings of a Rollout: the place of its configuration, and the
 keys of the machines that are known."""
 
-import os
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import replace
 
@@ -11,7 +10,7 @@ from reconciler.domain.machine_report import FORGED, VERIFIED, JudgedReport, Rep
 from reconciler.domain.rollout import Rollout
 from reconciler.engine.machine import Machine
 from reconciler.host.clock import now
-from reconciler.machine_reports.keys import ENDING, KeyFolder, entry_name
+from reconciler.machine_reports.keys import KeyFolder, entry_name
 from reconciler.machine_reports.verify import judge
 from reconciler.operations.report import place_of
 from reconciler.planner.rollout import rings_by_name
@@ -28,11 +27,10 @@ class RingReader:
 
     def names(self) -> Collection[str]:
         try:
-            listed = os.listdir(self._settings.keys)
+            return KeyFolder(self._settings.keys).listed()
         except OSError as error:
             message = f"{self._settings.keys}: {error.strerror}"
             raise TemporaryError(message, hint="`keys` below `reports`, docs/fleet.md", code="KeysUnreadable") from None
-        return frozenset(name.removesuffix(ENDING) for name in listed if name.endswith(ENDING))
 
     def rings(self, rollout: Rollout) -> Mapping[str, int]:
         return rings_by_name(rollout, self.names())

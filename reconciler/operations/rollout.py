@@ -15,8 +15,8 @@ from reconciler.host.clock import now
 from reconciler.host.reading import read_whole
 from reconciler.machine_reports.keys import KeyFolder
 from reconciler.machine_reports.place import ReportPlace
-from reconciler.machine_reports.verify import judge
 from reconciler.manifests.parsed import Parsed
+from reconciler.operations import fleet
 from reconciler.planner.rollout_status import CandidateProgress, progress
 
 GIT_TIME = 120.0  # seconds
@@ -34,21 +34,22 @@ class FleetReports:
 
 def read_fleet(place: ReportPlace, keys: str) -> FleetReports:
     """`keys` is the folder of the machines' keys."""
-    folder, moment = KeyFolder(keys), now()
-    judged = [judge(one.entry, one.data, one.signature, folder, now=moment) for one in place.each() if not one.why]
-    reports = {one.report.machine: one.report for one in judged if one.standing == VERIFIED and one.report is not None}
-    doubted = (f"{one.entry} ({one.standing}: {one.why})" for one in judged if one.standing != VERIFIED)
+    folder = KeyFolder(keys)
+    found = fleet.read_fleet(place, folder, seen={}, now=now())
+    reports = {one.report.machine: one.report for one in found.machines if one.judged.standing == VERIFIED}
+    judged = (*found.problems, *(one.judged for one in found.machines if one.judged.standing != VERIFIED))
+    doubted = dict.fromkeys(f"{one.entry} ({one.standing}: {one.why})" for one in judged)
     return FleetReports(reports=tuple(reports.values()), doubted=tuple(doubted), names=folder.names() | reports.keys())
 
 
 def status(
-    parsed: Parsed, fleet: FleetReports | None, names: Iterable[str] = ()
+    parsed: Parsed, reports: FleetReports | None, names: Iterable[str] = ()
 ) -> list[tuple[Rollout, tuple[CandidateProgress, ...]]]:
     """Of the Rollouts with these names; of all where none is named."""
     chosen = [find(parsed, name) for name in names] or list(parsed.rollouts)
-    if fleet is None:
+    if reports is None:
         return [(one, ()) for one in chosen]
-    return [(one, progress(one, fleet.reports, fleet.names, now())) for one in chosen]
+    return [(one, progress(one, reports.reports, reports.names, now())) for one in chosen]
 
 
 def find(parsed: Parsed, name: str) -> Rollout:
