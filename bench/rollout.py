@@ -69,9 +69,41 @@ def simulate(count: int, *, short: bool, part: float) -> None:
     assert world.serving(bad) == {one.name for one in world.ring(1)} - {bad_on}
 
 
+LARGE = """\
+apiVersion: reconciler.foundry/v1alpha1
+kind: Rollout
+metadata: {name: edge}
+spec:
+  rings:
+    - {name: canary, share: 0.1, soak: 24h}
+    - {name: early, share: 0.3, soak: 24h}
+    - {name: broad}
+"""
+
+
+def large_first_ring(count: int) -> None:
+    """A tenth of all machines goes first, and one of them refuses. Each machine of the second ring decides; nobody reads
+    what the last one reports, so only some of it are there."""
+    world = Fleet(count, LARGE)
+    last = world.ring(3)
+    for one in last[count // 100 :]:
+        one.online = False
+    world.run(2 * DAY)
+    first, second = world.ring(1), world.ring(2)
+    print(f"{count:,} machines; rings of {len(first):,}, {len(second):,} and {len(last):,}", flush=True)
+    _measured("a good candidate", world, world.commit(candidate(1)), 2.25 * DAY)
+    refusing = first[-1].name
+    bad = world.commit(candidate(2), bad=lambda name: name == refusing)
+    _measured(f"a bad one: {refusing} refuses it", world, bad, 2.25 * DAY)
+    reached = len(world.serving(bad) - {one.name for one in first})
+    print(f"  of the first ring {len(world.serving(bad)):,} serve it; of the second {reached}")
+    assert reached == 0
+
+
 def _measured(what: str, world: Fleet, digest: str, seconds: float) -> None:
     reports, began = world.reports, world.now
-    pushed, looks, read = reports.pushed, reports.looks, reports.read_count
+    pushed, looks, read, listings = reports.pushed, reports.looks, reports.read_count, reports.listings
+    cpu = time.process_time()
     world.gate_times.clear()
     world.run(seconds)
     times = sorted(one.served_at[digest] - began for one in world.machines.values() if digest in one.served_at)
@@ -83,7 +115,8 @@ def _measured(what: str, world: Fleet, digest: str, seconds: float) -> None:
     print(
         f"  sent: {(reports.pushed - pushed) / days / online:.2f} reports a machine and day; "
         f"read: {looks / online:.1f} looks and {read / online:.0f} reports a machine; a pass with its look: "
-        f"{sum(world.gate_times) / max(len(world.gate_times), 1) * 1e3:.1f} ms of CPU",
+        f"{sum(world.gate_times) / max(len(world.gate_times), 1) * 1e3:.1f} ms of CPU; "
+        f"listings: {(reports.listings - listings) / online:.1f} a machine; {time.process_time() - cpu:.0f} s of CPU in all",
         flush=True,
     )
 
@@ -256,12 +289,15 @@ def main() -> None:
     parser.add_argument(
         "--part", type=float, default=1.0, help="of the last ring's machines that decide (default: all)"
     )
+    parser.add_argument("--large", type=int, default=0, help="simulate so many, a tenth of which is the first ring")
     parser.add_argument("--daemons", type=int, default=0, help="run so many (at least 12)")
     parser.add_argument("--soak", default="40s", help="of each ring of the daemons")
     parser.add_argument("--stay", type=float, default=180.0, help="seconds to see that a bad candidate goes no further")
     arguments = parser.parse_args()
     if arguments.machines:
         simulate(arguments.machines, short=arguments.short, part=arguments.part)
+    if arguments.large:
+        large_first_ring(arguments.large)
     if arguments.daemons:
         run_daemons(arguments.daemons, arguments.soak, arguments.stay)
 

@@ -124,6 +124,9 @@ class _Handler(BaseHTTPRequestHandler):
         elif self._signed_in():
             self._route()
 
+    def do_DELETE(self) -> None:
+        self.refuse(405, "UNSUPPORTED")
+
     do_HEAD = do_PUT = do_POST = do_PATCH = do_GET
 
     def log_message(self, format: str, *arguments: object) -> None:

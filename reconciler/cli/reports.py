@@ -11,7 +11,7 @@ from reconciler.engine.machine import Machine
 from reconciler.fleet.inventory import Inventory
 from reconciler.host import durable
 from reconciler.machine_reports.select import is_git
-from reconciler.operations.report import Reporting, place_of, signed_report
+from reconciler.operations.report import Reporting, deliver, marks_of, place_of, signed_report
 from reconciler.operations.ring_reader import RingReader, ring_reader
 from reconciler.registry.signing_keys import SigningKey
 from reconciler.sources.git.runner import Credentials
@@ -37,7 +37,7 @@ def push_report(arguments: argparse.Namespace, machine: Machine, inventory: Inve
     durable.make_folder(folder)
     place = place_of(settings, machine.traits.registries, git_credentials(arguments, settings), folder)
     try:
-        place.put(signed_report(inventory, signing_key(arguments))[0])
+        deliver(place, signed_report(inventory, signing_key(arguments))[0], marks_of(inventory))
         return place.name
     finally:
         place.close()

@@ -94,6 +94,7 @@ class ReportSender:
     def _failed(self, error: ReconcilerError) -> None:
         """What was to be sent still is; nothing of it is kept, because the next try makes it anew."""
         self._failures += 1
+        self._reporting.failed(f"{error.code}: {error}")
         wait = max(retry_after(self._failures), getattr(error, "delay", 0.0))
         self._due = _Due(change=self._ticks(), retry=self._ticks() + wait)
         if self._ticks() - self._logged >= QUIET:

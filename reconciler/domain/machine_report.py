@@ -82,6 +82,11 @@ class VariantReport:
     def failed_gates(self) -> tuple[GateReport, ...]:
         return tuple(one for one in self.gates if one.status == "Failed")
 
+    @property
+    def refused_now(self) -> str:
+        """The release that git wants, where it was refused here: other machines find that by a mark. "" for none."""
+        return self.wanted if self.wanted and not self.converged and self.refuses(self.wanted) else ""
+
     def refuses(self, release: str) -> RefusedRelease | None:
         """What became of a release here, if it was rejected or rolled back."""
         return next((one for one in self.refused if one.release == release), None)

@@ -1,6 +1,6 @@
 """Each variant of a machine in short, as its report says it; and the report that an inventory amounts to. Pure."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 
 from reconciler.domain.history import ROLLED_BACK, SERVED, History, Rollback
 from reconciler.domain.machine_report import REJECTED, UNKNOWN, GateReport, MachineReport, RefusedRelease, VariantReport
@@ -12,7 +12,7 @@ from reconciler.fleet.inventory import HeldRelease, Inventory, Variant
 from reconciler.gates.judgement import GateStatus, rejection_text
 from reconciler.manifests.selector import labels_of
 
-MOST_REFUSED = 5  # of each variant, the newest
+MOST_REFUSED = 5  # of each variant: what git wants, then the newest
 
 
 def summary_of(
@@ -67,7 +67,7 @@ def _variant(
         message=ready.message if ready is not None else "",
         ready_since=ready.last_transition_time if ready is not None else "",
         gates=tuple(_gate(one) for one in gates.verdicts if one.status != INCONCLUSIVE) if gates is not None else (),
-        refused=tuple(_refused(history, recorded.rollbacks.get(name), gates))[:MOST_REFUSED],
+        refused=_refused(history, recorded.rollbacks.get(name), gates, wanted),
     )
 
 
@@ -78,7 +78,9 @@ def _gate(one: Verdict) -> GateReport:
     )
 
 
-def _refused(history: History, by_hand: Rollback | None, gates: GateStatus | None) -> Iterator[RefusedRelease]:
+def _refused(
+    history: History, by_hand: Rollback | None, gates: GateStatus | None, wanted: str
+) -> tuple[RefusedRelease, ...]:
     """The newest first: what the gates reject now, what a person went back from, what was rejected or rolled back
     before. Each release once."""
     found: list[RefusedRelease] = []
@@ -97,7 +99,7 @@ def _refused(history: History, by_hand: Rollback | None, gates: GateStatus | Non
     newest: dict[str, RefusedRelease] = {}
     for one in found:
         newest.setdefault(one.release, one)
-    yield from newest.values()
+    return tuple(sorted(newest.values(), key=lambda one: one.release != wanted)[:MOST_REFUSED])
 
 
 def report_of(inventory: Inventory) -> MachineReport:

@@ -11,13 +11,13 @@ import random
 import shutil
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import replace
 
 from reconciler.domain.errors import TemporaryError
 from reconciler.fleet.inventory_form import SIGNATURE, is_inventory
-from reconciler.machine_reports.folder import ENDING
-from reconciler.machine_reports.place import LONGEST_ENTRY, LONGEST_SIGNATURE, MOST_ENTRIES, Sent
+from reconciler.machine_reports.folder import ENDING, MARK_ENDING, MARK_TEXT
+from reconciler.machine_reports.place import LONGEST_ENTRY, LONGEST_SIGNATURE, MOST_ENTRIES, Sent, all_marks
 from reconciler.sources.git.address import Remote, realm
 from reconciler.sources.git.mirror import CommitRefused, Mirror
 from reconciler.sources.git.objects import FILE, Entry, Objects, Tree
@@ -47,11 +47,23 @@ class ReportBranch:
         self._git = GitRunner(self._folder, known, protocols=f"{NETWORK}:file" if remote.allow_file else NETWORK)
 
     def put(self, one: Sent) -> None:
+        path = one.entry + ENDING
+        self._change({path: one.data, path + SIGNATURE: one.signature}, f"report of {one.entry}")
+
+    def mark(self, marks: Iterable[str]) -> None:
+        self._change({name + MARK_ENDING: MARK_TEXT for name in marks}, "a release is refused")
+
+    def unmark(self, marks: Iterable[str]) -> None:
+        self._change({name + MARK_ENDING: None for name in marks}, "a release is refused no more")
+
+    def _change(self, files: Mapping[str, bytes | None], why: str) -> None:
+        """One commit; none where nothing is new."""
         for tries in range(1, TRIES + 1):
             tip = self._fetched(missing_is_empty=True)
             try:
-                commit = self._committed(one, tip)
-                self._push(commit)
+                commit = self._committed(files, tip, why) if files else ""
+                if commit:
+                    self._push(commit)
                 return
             except GitFailed as failed:
                 if tries == TRIES:
@@ -73,6 +85,13 @@ class ReportBranch:
             files = {entry.name: entry for entry in tree.children(tree.at(""))}
             for name in sorted(filter(wanted, files))[:MOST_ENTRIES]:
                 yield _sent(tree, name, files)
+
+    def marks(self) -> Collection[str]:
+        tip = self._fetched(missing_is_empty=False)
+        with Objects(self._git, complete=True) as objects:
+            tree = Tree(objects, tip)
+            names = [entry.name for entry in tree.children(tree.at(""))]
+        return all_marks((one.removesuffix(MARK_ENDING) for one in names if one.endswith(MARK_ENDING)), self.name)
 
     def close(self) -> None:
         if self._temporary:
@@ -119,14 +138,16 @@ class ReportBranch:
             os.makedirs(os.path.dirname(self._folder), exist_ok=True)
             self._git.run("init", "--quiet", "--bare", "--template=", "--object-format=sha1")
 
-    def _committed(self, one: Sent, tip: str) -> str:
+    def _committed(self, files: Mapping[str, bytes | None], tip: str, why: str) -> str:
+        """ "" where the newest commit has them so already."""
         self._git.run("read-tree", *([tip] if tip else ["--empty"]))
-        path = one.entry + ENDING
-        self._set(path, one.data)
-        self._set(path + SIGNATURE, one.signature)
+        for path, data in files.items():
+            self._set(path, data)
         tree = self._git.text("write-tree")
+        if tip and tree == self._git.text("rev-parse", f"{tip}^{{tree}}"):
+            return ""
         parent = ("-p", tip) if tip else ()
-        return self._git.text(*AUTHOR, "commit-tree", tree, *parent, "-m", f"report of {one.entry}")
+        return self._git.text(*AUTHOR, "commit-tree", tree, *parent, "-m", why)
 
     def _set(self, path: str, data: bytes | None) -> None:
         """A file of the next commit; None: none."""

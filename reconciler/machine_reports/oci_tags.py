@@ -7,9 +7,10 @@ it): a reader of 10,000 machines asks once for each, and not three times. Tags a
 
 import base64
 import binascii
+import contextlib
 import json
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
 from queue import SimpleQueue
@@ -19,14 +20,16 @@ from reconciler.domain import digest as digests
 from reconciler.domain.errors import RegistryFailed
 from reconciler.domain.machine.registries import RegistrySettings
 from reconciler.domain.text.escape import one_line
-from reconciler.machine_reports.place import LONGEST_ENTRY, LONGEST_SIGNATURE, MOST_ENTRIES, Sent
+from reconciler.machine_reports.place import LONGEST_ENTRY, LONGEST_SIGNATURE, MOST_ENTRIES, Sent, all_marks
 from reconciler.registry import bundle
 from reconciler.registry.archive import EMPTY, EMPTY_TYPE, descriptor
 from reconciler.registry.client import MANIFEST_TYPE, NOT_WHOLE, RegistryClient
-from reconciler.registry.notes import upload_small
+from reconciler.registry.notes import note, upload_small
 from reconciler.registry.opening import open_registry
 
 TYPE = "application/vnd.foundry-reconciler.report.v1+json"
+REFUSAL_TYPE = "application/vnd.foundry-reconciler.refusal.v1+json"
+MARKED = "reconciler.foundry/mark"
 PREFIX = "inventory-"
 REMOVED = "it was removed meanwhile"
 AT_ONCE = 8  # questions
@@ -62,6 +65,20 @@ class ReportTags:
         with ThreadPoolExecutor(AT_ONCE) as pool:
             for start in range(0, len(tags), AHEAD):
                 yield from pool.map(self._read_with, tags[start : start + AHEAD])
+
+    def mark(self, marks: Iterable[str]) -> None:
+        """Each is a manifest of its own, so that removing one takes no other away."""
+        with tempfile.TemporaryDirectory(dir=self._folder) as folder:
+            for name in marks:
+                self._client.put_manifest(note(self._client, REFUSAL_TYPE, {MARKED: name}, folder), name)
+
+    def unmark(self, marks: Iterable[str]) -> None:
+        for name in marks:
+            with contextlib.suppress(RegistryFailed):  # many registries remove nothing
+                self._client.remove(name)
+
+    def marks(self) -> Collection[str]:
+        return all_marks(self._client.tags(), self.name)
 
     def close(self) -> None:
         self._client.session.close()

@@ -14,7 +14,7 @@ from reconciler.host.clock import unix
 from reconciler.host.reading import read_whole
 from reconciler.machine_reports.folder import ENDING
 from reconciler.machine_reports.keys import entry_name
-from reconciler.machine_reports.place import ReportPlace, Sent
+from reconciler.machine_reports.place import ReportPlace, Sent, refusal_mark
 from reconciler.machine_reports.select import open_place, registry_settings
 from reconciler.machine_reports.statement import sign_report
 from reconciler.operations.inventory import take_inventory
@@ -40,32 +40,63 @@ class Reporting:
 
     def last_sent(self) -> float:
         """Seconds since 1970; 0 for never, or to another place."""
+        return unix(self._here().when) or 0.0
+
+    def delivery(self) -> Reported:
+        """When a report arrived last, and why none does now."""
+        return self._here()
+
+    def failed(self, why: str) -> None:
+        """For `status` and others: that no report arrives, since when, and why. Written once for each cause."""
+        held = self._here()
+        if held.why != why:
+            self._progress.write(replace(held, why=why, failing_since=held.failing_since or time_now()))
+
+    def _here(self) -> Reported:
+        """What is known of this place; the counter is one for all places."""
         held = self._progress.read()
-        return (unix(held.when) or 0.0) if held.to == self.to else 0.0
+        return held if held.to == self.to else Reported(counter=held.counter, to=self.to)
 
     def send(self, *, unchanged: bool) -> int:
         """The bytes that went; 0 where the last report said the same and `unchanged` ones need not go. Raises
         ReconcilerError."""
         machine = self._machine
         inventory = take_inventory(open_machine(machine.layout.root, machine.cache, machine.traits))
-        held, said = self._progress.read(), fingerprint(inventory)
-        if not unchanged and (held.to, held.said) == (self.to, said):
+        held, said = self._here(), fingerprint(inventory)
+        if not unchanged and held.said == said:
             return 0
         sent, counter = signed_report(inventory, self._key, above=held.counter)
-        # The counter first: a report with the same one and another content is never sent.
-        self._progress.write(replace(held, counter=counter))
+        marks = marks_of(inventory)
+        # The counter first: a report with the same one and another content is never sent. The marks too: what a crash
+        # leaves in the place is removed later.
+        left = tuple(dict.fromkeys((*held.marks, *marks)))
+        self._progress.write(replace(held, counter=counter, marks=left))
         place = self._opened()
         try:
-            place.put(sent)
+            deliver(place, sent, marks, held.marks)
         finally:
             place.close()
-        self._progress.write(Reported(counter=counter, said=said, to=self.to, when=time_now()))
+        self._progress.write(Reported(counter=counter, said=said, to=self.to, when=time_now(), marks=marks))
         return len(sent.data)
 
     def _opened(self) -> ReportPlace:
         folder = self._machine.layout.at("sources", "reports")
         durable.make_folder(folder)
         return place_of(self._settings, self._machine.traits.registries, self._git, folder)
+
+
+def marks_of(inventory: Inventory) -> tuple[str, ...]:
+    """What leads others to this report: a mark for each release that git wants and this machine refuses."""
+    refused = dict.fromkeys(one.refused_now for one in inventory.summary if one.refused_now)
+    return tuple(refusal_mark(release, entry_name(inventory.machine)) for release in refused)
+
+
+def deliver(place: ReportPlace, sent: Sent, marks: tuple[str, ...], before: tuple[str, ...] = ()) -> None:
+    """The report first: a mark must never lead to a report that does not refuse yet. `before` are the marks that an
+    earlier report left there."""
+    place.put(sent)
+    place.mark(marks)
+    place.unmark(set(before).difference(marks))
 
 
 def signed_report(inventory: Inventory, key: SigningKey | None, *, above: int = 0) -> tuple[Sent, int]:

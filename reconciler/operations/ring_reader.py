@@ -11,6 +11,7 @@ from reconciler.domain.rollout import Rollout
 from reconciler.engine.machine import Machine
 from reconciler.host.clock import now
 from reconciler.machine_reports.keys import KeyFolder, entry_name
+from reconciler.machine_reports.place import refusal_mark
 from reconciler.machine_reports.verify import judge
 from reconciler.operations.report import place_of
 from reconciler.planner.rollout import rings_by_name
@@ -35,9 +36,14 @@ class RingReader:
     def rings(self, rollout: Rollout) -> Mapping[str, int]:
         return rings_by_name(rollout, self.names())
 
-    def listed(self, rollout: str, ring: str) -> Collection[str] | None:
-        """No place has such an index yet."""
-        return None
+    def refusing(self, releases: Collection[str], machines: Collection[str]) -> Collection[str]:
+        """By the marks in the place."""
+        place = place_of(self._settings, self._registries, self._git)
+        try:
+            marks = place.marks()
+        finally:
+            place.close()
+        return {one for one in machines if any(refusal_mark(release, one) in marks for release in releases)}
 
     def read(self, machines: Iterable[str]) -> list[JudgedReport]:
         """By the names under which they are found, which are those of the keys too."""

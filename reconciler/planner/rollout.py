@@ -95,11 +95,11 @@ class RingState:
 
 def judge_ring(ring: Ring, silent_after: float, found: RingEvidence) -> RingState:
     read = sorted({one.machine: one for one in found.read}.values(), key=lambda one: one.machine)
-    if found.why_not or not read:
+    refusing = [one for one in (*read, *found.also) if one.refused]
+    if found.why_not or not (read or refusing):
         return RingState(message=found.why_not or f"no machine of it has reported{_doubts(found)}")
     silent = [one for one in read if is_silent(one, silent_after)]
     serving = [one for one in read if one.serves and not one.refused and one not in silent]
-    refusing = [one for one in read if one.refused]
     needed = max(ceil(ring.ready_share * len(read) - 1e-9), 1)
     state = RingState(
         ready=len(serving),

@@ -103,17 +103,26 @@ def _unix(moment: str) -> float:
 
 
 def evidence_of(
-    one: WatchedRelease, names: Iterable[str], watch: float, now: str, *, members: int, doubted: tuple[str, ...] = ()
+    one: WatchedRelease,
+    names: Iterable[str],
+    watch: float,
+    now: str,
+    *,
+    members: int,
+    also: Iterable[str] = (),
+    doubted: tuple[str, ...] = (),
 ) -> RingEvidence:
-    """About the machines in `names`, which are those of a ring that were to be read. One that was never heard of shows
-    nothing. `now` is the reader's clock: it can make reports look older, never younger."""
+    """About the machines in `names`, which are those of a ring that were to be read, and what those in `also` refuse.
+    One that was never heard of shows nothing. `now` is the reader's clock: it can make reports look older, never
+    younger."""
     seen = {machine.machine: machine for machine in one.machines}
     names = sorted(names)
     times = [_unix(seen[name].generated) for name in names if name in seen]
     newest = max(median(times), _unix(now)) if times else 0.0
     known_for = None if one.gap is None else watch - one.begun + one.gap
     read = tuple(_evidence(seen.get(name), name, watch, newest) for name in names)
-    return RingEvidence(read=read, members=members, known_for=known_for, doubted=doubted)
+    others = tuple(_evidence(seen.get(name), name, watch, newest) for name in sorted(also))
+    return RingEvidence(read=read, also=others, members=members, known_for=known_for, doubted=doubted)
 
 
 def _evidence(seen: WatchedMachine | None, name: str, watch: float, newest: float) -> Evidence:

@@ -74,6 +74,13 @@ class RegistryClient:
         self._put(data, reference or digest, media_type)
         return digest
 
+    def remove(self, tag: str) -> None:
+        """The manifest that a tag names, with all its tags. Raises RegistryFailed where the registry removes nothing,
+        or not for this account."""
+        digest = self.resolve(tag)
+        if digest is not None:
+            self.session.ask("DELETE", self._manifest(digest), (200, 202, 204, 404), tries=1)
+
     def has_blob(self, digest: str) -> bool:
         return self.session.ask("HEAD", self.blob_url(digest), (200, 404)).status == 200
 

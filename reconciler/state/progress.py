@@ -64,12 +64,16 @@ class Downloaded:
 
 @dataclass(frozen=True, kw_only=True)
 class Reported:
-    """The last report: its counter, which no other has; what it said (a digest), where it went and when."""
+    """The last report that arrived: its counter, which no other has; what it said (a digest), where it went and when;
+    `marks` are what it left there beside itself. `why` no later one arrives, and since when; "" where it is well."""
 
     counter: Count = 0
     said: str = ""
     to: str = ""
     when: str = ""
+    marks: tuple[str, ...] = ()
+    why: str = ""
+    failing_since: str = ""
 
 
 class _Progress(Stored[T]):

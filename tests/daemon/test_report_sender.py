@@ -38,6 +38,9 @@ class Recorder:
     def last_sent(self) -> float:
         return self._world.last
 
+    def failed(self, why: str) -> None:
+        self.why = why
+
     def send(self, *, unchanged: bool) -> int:
         if self.refuse:
             self.refuse -= 1
@@ -101,6 +104,7 @@ def test_a_place_that_does_not_answer_is_tried_again(monkeypatch: pytest.MonkeyP
     world.passed("a")
     assert world.go(WAIT + 60.0) == [False]
     assert said == ["report.failed"]
+    assert world.recorder.why == "ReportsUnreachable: it does not answer"
 
 
 def test_machines_of_a_fleet_do_not_write_at_once() -> None:

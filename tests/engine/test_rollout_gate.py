@@ -10,11 +10,22 @@ import pytest
 from reconciler.domain.errors import TemporaryError
 from reconciler.domain.history import HistoryEntry
 from reconciler.domain.layout import Layout
-from reconciler.domain.machine_report import FORGED, UNKNOWN_KEY, VERIFIED, JudgedReport, MachineReport, VariantReport
+from reconciler.domain.machine_report import (
+    FORGED,
+    REJECTED,
+    UNKNOWN_KEY,
+    VERIFIED,
+    JudgedReport,
+    MachineReport,
+    RefusedRelease,
+    VariantReport,
+)
 from reconciler.domain.plan import Held
 from reconciler.domain.recorded import Recorded
 from reconciler.domain.rollout import Rollout, RolloutMemory
+from reconciler.engine.rollouts import ring_reports
 from reconciler.engine.rollouts.gate import RolloutGate
+from reconciler.engine.rollouts.ring_reports import RingReports
 from reconciler.planner.rollout import rings_by_name
 from reconciler.state.progress import rollout_progress
 from tests.fleet.rollout_world import BEGINNING, DAY, HOUR, MODEL, VARIANT, Kept
@@ -40,6 +51,7 @@ class Fleet:
     def __init__(self) -> None:
         self.held: dict[str, JudgedReport] = {}
         self.asked: list[list[str]] = []
+        self.marks: set[tuple[str, str]] = set()
         self.broken = False
 
     def say(
@@ -72,8 +84,8 @@ class Fleet:
     def rings(self, rollout: Rollout) -> Mapping[str, int]:
         return rings_by_name(rollout, self.names())
 
-    def listed(self, rollout: str, ring: str) -> None:
-        return None
+    def refusing(self, releases: Collection[str], machines: Collection[str]) -> Collection[str]:
+        return {one for one in machines if any((release, one) in self.marks for release in releases)}
 
     def read(self, machines: Iterable[str]) -> list[JudgedReport]:
         self.asked.append(sorted(machines))
@@ -225,6 +237,68 @@ def test_a_source_that_does_not_answer_opens_nothing_and_is_asked_again_later() 
     fleet.broken = False
     mine.ticks += 100.0
     assert mine.held() is None
+
+
+def refusing(fleet: Fleet, machine: str, standing: str = VERIFIED) -> None:
+    """Its report, and the mark that leads to it."""
+    fleet.say(machine, 25, serves="sha256:old", standing=standing)
+    held = fleet.held[machine]
+    assert held.report is not None
+    (variant,) = held.report.variants
+    why = RefusedRelease(release=NEW.digest, outcome=REJECTED, message="too slow")
+    report = replace(held.report, variants=(replace(variant, refused=(why,)),))
+    fleet.held[machine] = replace(held, report=report)
+    fleet.marks.add((NEW.digest, machine))
+
+
+@pytest.mark.parametrize(
+    ("standing", "limit", "expected"),
+    [(VERIFIED, 0, "refused it: rejected: too slow"), (FORGED, 0, ""), (VERIFIED, 1, "")],
+)
+def test_of_a_large_ring_who_refuses_is_read_too(
+    standing: str, limit: int, expected: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It counts as any refusal does; beside that, the share that is ready is one of the draw alone."""
+    monkeypatch.setattr(ring_reports, "MOST_READ", 3)
+    fleet = Fleet()
+    for name in CANARIES:
+        fleet.say(name, 25)
+    text = BY_NAME.replace("name: canary,", f"name: canary, readyShare: 1, failureLimit: {limit},")
+    mine = Mine(fleet, text)
+    mine.held()
+    (other,) = set(CANARIES).difference(fleet.asked[0])
+    refusing(fleet, other, standing)
+    again = Mine(fleet, text)
+    message = again.message()
+    assert expected in message
+    assert bool(message) == bool(expected)
+    assert sorted(fleet.asked[-1]) == list(CANARIES)
+
+
+def test_a_ring_by_labels_that_is_too_large_is_searched_for_refusals(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ring_reports, "MOST_UNDECIDED", 1)
+    fleet = Fleet()
+    fleet.say("c-1", 25, ring="canary")
+    refusing(fleet, "other")
+    fleet.held["other"] = replace(
+        fleet.held["other"], report=replace(fleet.held["other"].report, labels={"ring": "canary"})
+    )
+    assert "other refused it" in Mine(fleet, BY_LABEL).message()
+
+
+def test_a_release_that_begins_to_wait_has_a_look_of_its_own() -> None:
+    """An earlier look, for another release, has not searched for its refusals."""
+    fleet = Fleet()
+    mine = Mine(fleet)
+    asked = (mine.declared.rollouts[0], 1)
+    reports = RingReports(fleet, "me", ticks=lambda: mine.ticks, why_not="")
+    key = ("edge", "canary")
+    reports.wait_for({key: frozenset({"sha256:a"})})
+    assert reports.look(*asked, "sha256:a").asked == {"sha256:a"}
+    assert reports.look(*asked, "sha256:b").why_not == "its reports are being read"
+    reports.wait_for({key: frozenset({"sha256:a", "sha256:b"})})
+    assert reports.look(*asked, "sha256:b").why_not == ""
+    assert len(fleet.asked) == 2
 
 
 def test_in_a_daemon_a_look_keeps_no_pass_waiting() -> None:

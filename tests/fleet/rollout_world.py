@@ -28,6 +28,7 @@ from reconciler.domain.release import Release
 from reconciler.domain.rollout import Rollout, RolloutMemory
 from reconciler.engine.rollouts.gate import RolloutGate
 from reconciler.host.clock import text_of
+from reconciler.machine_reports.place import refusal_mark
 from reconciler.manifests.parsed import Parsed
 from reconciler.planner.plan import make_plan
 from reconciler.planner.rollout import rings_by_name
@@ -83,6 +84,8 @@ class Reports:
 
     held: dict[str, JudgedReport] = field(default_factory=dict)
     forged: set[str] = field(default_factory=set)
+    marks: set[str] = field(default_factory=set)
+    listings: int = 0
     known: Collection[str] = ()
     looks: int = 0
     read_count: int = 0
@@ -99,8 +102,9 @@ class Reports:
             self._rollout, self._rings = rollout, rings_by_name(rollout, self.known)
         return self._rings
 
-    def listed(self, rollout: str, ring: str) -> Collection[str] | None:
-        return None
+    def refusing(self, releases: Collection[str], machines: Collection[str]) -> Collection[str]:
+        self.listings += 1
+        return {one for one in machines if any(refusal_mark(release, one) in self.marks for release in releases)}
 
     def read(self, machines: Iterable[str]) -> list[JudgedReport]:
         found = [self.held[name] for name in machines if name in self.held]
@@ -109,6 +113,8 @@ class Reports:
 
     def push(self, report: MachineReport) -> None:
         self.pushed += 1
+        refused = [one.refused_now for one in report.variants if one.refused_now]
+        self.marks.update(refusal_mark(one, report.machine) for one in refused)
         self.held[report.machine] = JudgedReport(entry=report.machine, standing=VERIFIED, report=report)
 
     def _forged(self, one: JudgedReport) -> JudgedReport:

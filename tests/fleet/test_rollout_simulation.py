@@ -1,6 +1,10 @@
 """Three rings of 40 simulated machines, each with the real gate and planner: a good candidate reaches all, a bad one
 stops in the first ring; silence, clocks, a forged report and an absence of 90 days change nothing of that."""
 
+import pytest
+
+from reconciler.engine.rollouts import ring_reports
+from reconciler.machine_reports.place import refusal_mark
 from tests.fleet.rollout_world import DAY, HOUR, MINUTE, VARIANT, Fleet, Machine, candidate
 from tests.planner.world import desired
 
@@ -58,6 +62,26 @@ def test_a_bad_candidate_stops_in_the_first_ring_and_stays_known() -> None:
     better = world.commit(candidate(2))
     world.run(4 * DAY)
     assert world.serving(better) == set(world.machines)
+
+
+def test_in_a_ring_that_is_too_large_to_be_read_one_refusal_stops_everybody(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each reads two of eight canaries, and all find the one that refuses. A false mark costs a look, and stops
+    nobody."""
+    monkeypatch.setattr(ring_reports, "MOST_READ", 2)
+    world = fleet()
+    first = [one.name for one in world.ring(1)]
+    assert len(first) > 5
+    good = candidate(1)
+    world.reports.marks.update(refusal_mark(good.digest, name) for name in first)
+    new = world.commit(good)
+    world.run(4 * DAY)
+    assert world.serving(new) == set(world.machines)
+    bad = world.commit(candidate(2), bad=lambda name: name == first[-1])
+    world.run(3 * DAY)
+    assert world.serving(bad) == set(first[:-1])
+    held = {one.held.message for one in world.ring(2) if one.held is not None}
+    assert len(held) == 1
+    assert f"stopped in ring canary: {first[-1]} refused it" in held.pop()
 
 
 def test_silent_machines_hold_a_ring_up_until_a_person_promotes() -> None:

@@ -10,10 +10,12 @@ from pathlib import Path
 import pytest
 
 from reconciler.domain.errors import ReconcilerError, TemporaryError, UsageError
+from reconciler.machine_reports import place
 from reconciler.machine_reports.folder import ReportFolder
 from reconciler.machine_reports.git_branch import ReportBranch
+from reconciler.machine_reports.keys import entry_name
 from reconciler.machine_reports.oci_tags import ReportTags
-from reconciler.machine_reports.place import LONGEST_SIGNATURE, ReportPlace, Sent
+from reconciler.machine_reports.place import LONGEST_SIGNATURE, ReportPlace, Sent, refusal_mark
 from reconciler.machine_reports.select import open_place
 from tests.machine_reports.documents import machine, signed
 from tests.registry.places import client_of
@@ -81,6 +83,35 @@ def test_what_was_put_last_is_found_whole(opened: Opener, tmp_path: Path) -> Non
     assert _all(opened) == {"edge-7": second, "edge-8": other}
     assert second != first
     assert list(opened("").some(["edge-8", "edge-9"])) == [other]
+
+
+def test_one_listing_finds_who_refuses_what(kind: str, opened: Opener, tmp_path: Path) -> None:
+    """Whatever machines are called; and no mark is taken for a report. Removing one takes no other away."""
+    writer, report = opened("7"), _sent("edge-7", tmp_path)
+    names = ("edge-7", "edge.json", entry_name("Strange " * 30))
+    mine = [refusal_mark("sha256:" + letter * 64, name) for letter in "ab" for name in names]
+    writer.put(report)
+    assert set(opened("").marks()) == set()
+    writer.mark(mine)
+    writer.mark(mine)
+    opened("8").mark([refusal_mark("sha256:" + "a" * 64, "edge-8")])
+    assert set(opened("").marks()) == {*mine, "refused-aaaaaaaaaaaa-edge-8"}
+    writer.unmark([*mine[:1], "refused-cccccccccccc-nobody"])
+    gone = set() if kind == "fake registry" else {mine[0]}  # it removes nothing, as many do
+    assert set(opened("").marks()) == {*mine, "refused-aaaaaaaaaaaa-edge-8"} - gone
+    assert _all(opened) == {"edge-7": report}
+
+
+def test_a_place_of_more_names_than_are_read_is_an_error(
+    opened: Opener, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not a place without refusals."""
+    writer = opened("7")
+    writer.put(_sent("edge-7", tmp_path))
+    writer.mark([refusal_mark("sha256:" + letter * 64, "edge-7") for letter in "abc"])
+    monkeypatch.setattr(place, "MOST_ENTRIES", 2)
+    with pytest.raises(TemporaryError, match="more than 2 names"):
+        opened("").marks()
 
 
 def test_a_report_without_a_signature_takes_the_old_one_away(opened: Opener, tmp_path: Path) -> None:

@@ -329,6 +329,8 @@ MUTANTS = (
     _("one machine's clock opens no ring", _ROLLOUT),
     _("an aborted release goes no further", _ROLLOUT),
     _("what has stopped once stays stopped", _ROLLOUT),
+    _("who refuses is read, drawn or not", _ROLLOUT_GATE, "refusing = ()"),
+    _("a look is about the release", _ROLLOUT_GATE, "is_about = True"),
     _("only a verified report counts", _ROLLOUT_GATE, "is_verified = True"),
     _("a report speaks for its own machine", "tests/operations/test_ring_reader.py"),
     _("going back to what served here waits for no ring", _ROLLOUT_GATE, "return True"),

@@ -7,16 +7,18 @@ import pytest
 
 from reconciler.domain.errors import TemporaryError
 from reconciler.domain.machine.registries import RegistrySettings, read_address
-from reconciler.domain.machine_report import VERIFIED, ReportSettings
+from reconciler.domain.machine_report import REJECTED, VERIFIED, RefusedRelease, ReportSettings
 from reconciler.fleet.inventory_form import read_inventory
 from reconciler.host.clock import now, unix
 from reconciler.machine_reports.keys import KeyFolder
 from reconciler.machine_reports.verify import judge
+from reconciler.operations import report
 from reconciler.operations.report import Reporting, place_of
 from reconciler.sources.git.runner import Credentials
 from tests.at_rest import opened
 from tests.machine import TestMachine
-from tests.machine_reports.documents import key_of, know
+from tests.machine_reports import documents
+from tests.machine_reports.documents import GOOD, key_of, know
 
 
 @pytest.fixture
@@ -74,6 +76,36 @@ def test_what_could_not_be_sent_is_sent_later_with_another_counter(tmp_path: Pat
     assert away.last_sent() == 0.0
     (tmp_path / "share").mkdir()
     assert away.send(unchanged=False) > 0
+
+
+def test_who_refuses_what_git_wants_leaves_a_mark_until_it_does_not(
+    reporting: Reporting, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After its report; also where it was left by a process that died."""
+    why = RefusedRelease(release="sha256:" + "d" * 64, outcome=REJECTED, message="too slow")
+    refusing = replace(GOOD, wanted=why.release, ready="False", refused=(why,))
+    states = iter([(refusing,), (replace(refusing, serves=why.release),), (GOOD,)])
+    monkeypatch.setattr(report, "take_inventory", lambda machine: documents.machine(summary=next(states)))
+    reporting.send(unchanged=True)
+    mark = tmp_path / "reports" / "refused-dddddddddddd-edge-7.txt"
+    assert mark.exists()
+    reporting.send(unchanged=True)
+    assert not mark.exists()
+    mark.write_text("somebody else's")
+    reporting.send(unchanged=True)
+    assert mark.exists()
+
+
+def test_why_no_report_arrives_is_kept_until_one_does(tmp_path: Path) -> None:
+    away = _reporting(tmp_path, str(tmp_path / "share" / "reports"))
+    away.failed("it does not answer")
+    since = away.delivery().failing_since
+    away.failed("the password is wrong")
+    held = away.delivery()
+    assert (held.why, held.failing_since, held.when) == ("the password is wrong", since, "")
+    (tmp_path / "share").mkdir()
+    away.send(unchanged=False)
+    assert away.delivery().why == ""
 
 
 def test_a_new_place_gets_a_report_at_once(reporting: Reporting, tmp_path: Path) -> None:

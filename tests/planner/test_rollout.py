@@ -57,6 +57,16 @@ PLACES = [
 ]
 
 
+def test_who_refuses_beside_the_draw_counts_for_the_limit_and_for_no_share() -> None:
+    read = tuple(Evidence(machine=f"m-{at}", serves=True, watched=DAY) for at in range(3))
+    refusing = tuple(Evidence(machine=f"r-{at}", refused="too slow") for at in range(2))
+    found = RingEvidence(read=read, also=refusing, members=1000)
+    for limit, opens in ((1, False), (2, True)):
+        state = judge_ring(replace(CANARY, failure_limit=limit, ready_share=1.0), DAY, found)
+        assert (state.opens, state.stopped) == (opens, not opens)
+    assert judge_ring(CANARY, DAY, replace(found, read=())).stopped
+
+
 @pytest.mark.parametrize(("case", "rollout", "machine", "names", "labels", "expected"), PLACES)
 def test_which_ring_a_machine_is_in(
     case: str, rollout: Rollout, machine: str, names: tuple[str, ...], labels: dict[str, str], expected: int

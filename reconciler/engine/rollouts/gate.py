@@ -3,7 +3,7 @@ labels, and the reports of the ring before. Where nothing is in a Rollout, or no
 """
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Protocol
@@ -70,6 +70,7 @@ class _Judged:
 
     rollout: Rollout
     look: int
+    why_not: str
     again: float | None
     decision: RingDecision
 
@@ -111,7 +112,7 @@ class RolloutGate:
         asking = [one for one in found if decisions[one.key] is None]
         waiting = (one for one in found if one in asking or _is_paused(decisions[one.key]))
         memory = watching(memory, {one.wanted.variant: one.release for one in waiting}, self._since_last())
-        self._reports.forget_others(one.asked for one in asking)
+        self._reports.wait_for(_by_ring(asking))
         for one in asking:
             memory, decisions[one.key] = self._decided(one, memory)
         self._judged = {key: held for key, held in self._judged.items() if key in decisions}
@@ -161,8 +162,12 @@ class RolloutGate:
         """Made anew with each look, and only then: where time alone is lacking a look is due when that is over. So
         nothing begins by what was read long ago, and the words stay the same in between."""
         before = self._judged.get(one.key)
-        look = self._reports.look(one.rollout, one.place - 1)
-        if before is not None and (before.look, before.rollout) == (look.number, one.rollout):
+        look = self._reports.look(one.rollout, one.place - 1, one.release)
+        if before is not None and (before.look, before.why_not, before.rollout) == (
+            look.number,
+            look.why_not,
+            one.rollout,
+        ):
             return memory, before.decision
         watched = next((each for each in memory.watched if (each.variant, each.release) == one.key), None)
         if watched is None:  # more wait than are remembered
@@ -174,12 +179,16 @@ class RolloutGate:
         again = memory.watch + decision.wait if decision.wait is not None else None
         if decision.wait is not None:
             self._reports.look_within(one.rollout, one.place - 1, decision.wait)
-        self._judged[one.key] = _Judged(rollout=one.rollout, look=look.number, again=again, decision=decision)
+        self._judged[one.key] = _Judged(
+            rollout=one.rollout, look=look.number, why_not=look.why_not, again=again, decision=decision
+        )
         return remembering(memory, [decision.refused] if decision.refused else []), decision
 
     def _judge(self, one: _Candidate, watched: WatchedRelease, look: Look, watch: float) -> RingDecision:
         moment = text_of(self._clock())
-        found = evidence_of(watched, look.names, watch, moment, members=look.members, doubted=look.doubted)
+        found = evidence_of(
+            watched, look.names, watch, moment, members=look.members, also=look.also, doubted=look.doubted
+        )
         return decide(one.rollout, one.place, one.release, replace(found, why_not=look.why_not))
 
     def _held(self, one: _Candidate, decision: RingDecision | None) -> Held | None:
@@ -205,6 +214,14 @@ def rollout_gate(
         wake=wake,
         why_not=why_not,
     )
+
+
+def _by_ring(waiting: Iterable[_Candidate]) -> dict[tuple[str, str], frozenset[str]]:
+    """The releases that wait for each ring."""
+    found: dict[tuple[str, str], set[str]] = {}
+    for one in waiting:
+        found.setdefault(one.asked, set()).add(one.release)
+    return {asked: frozenset(releases) for asked, releases in found.items()}
 
 
 def _covered(parsed: Parsed, desired: Desired, before: Mapping[str, str]) -> dict[str, str]:
@@ -259,5 +276,7 @@ def _meant(model: Model | None, look: Look) -> Look:
     selector = model.node_selector
     others = {one.machine for one in look.reports if mismatch(selector, one.labels)}
     names = tuple(name for name in look.names if name not in others)
+    also = tuple(name for name in look.also if name not in others)
     reports: tuple[MachineReport, ...] = tuple(one for one in look.reports if one.machine not in others)
-    return replace(look, names=names, reports=reports, members=look.members - len(others))
+    members = look.members - len(others.intersection(look.names))
+    return replace(look, names=names, also=also, reports=reports, members=members)

@@ -1,8 +1,9 @@
 """RingReports: the reports of the rings that something here waits for, read seldom and never in a pass's way.
 
-A look at a ring reads the reports of at most MOST_READ of its machines: of a large ring each reader draws others, so
-that together they see it whole. Between two looks nothing is asked. In a daemon a look runs in a thread of its own, and
-wakes the loop when it ends; `apply` and `plan` wait for it.
+A look at a ring reads the reports of at most MOST_READ of its machines: of a large ring each reader draws others. So
+that no refusal is missed, one listing finds who else says to refuse what waits here, and these reports are read too.
+Between two looks nothing is asked. In a daemon a look runs in a thread of its own, and wakes the loop when it ends;
+`apply` and `plan` wait for it.
 """
 
 import hashlib
@@ -20,7 +21,7 @@ from reconciler.engine import log
 from reconciler.engine.timetable import share_of
 from reconciler.planner.rollout import ring_of
 
-MOST_READ = 150  # a first ring of 1 % of 10,000 machines is read whole: no refusal there is missed
+MOST_READ = 150  # a first ring of 1 % of 10,000 machines is read whole
 MOST_UNDECIDED = 500  # machines whose ring only their labels decide, where no index says which these are
 AGAIN = Backoff(first=60.0, longest=3600.0)  # after a source that did not answer
 SOONEST, LATEST = 30.0, 6 * 3600.0  # seconds between two looks at a ring
@@ -38,9 +39,9 @@ class ReportReader(Protocol):
         """Of these, the ring of each by its name (planner.rollout.rings_by_name)."""
         ...
 
-    def listed(self, rollout: str, ring: str) -> Collection[str] | None:
-        """The machines that say they are in that ring; None where the source has no such index. Only an index: what a
-        report says decides."""
+    def refusing(self, releases: Collection[str], machines: Collection[str]) -> Collection[str]:
+        """Of these machines, those that say to refuse one of these releases, found by one listing. Only an index: what
+        a report says decides."""
         ...
 
     def read(self, machines: Iterable[str]) -> list[JudgedReport]:
@@ -50,13 +51,16 @@ class ReportReader(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class Look:
-    """What one look at a ring found. `names` are the machines whose reports count for it, read or not heard of;
-    `members` counts all of its machines. `number` tells looks apart."""
+    """What one look at a ring found. `names` are the machines whose reports count for it, read or not heard of; `also`
+    are others of it that were read because they say to refuse what waits; `members` counts all of its machines.
+    `asked` are the releases that it was about. `number` tells looks apart."""
 
     number: int = 0
     names: tuple[str, ...] = ()
+    also: tuple[str, ...] = ()
     reports: tuple[MachineReport, ...] = ()
     members: int = 0
+    asked: frozenset[str] = frozenset()
     doubted: tuple[str, ...] = ()
     why_not: str = ""
 
@@ -70,6 +74,7 @@ Asked = tuple[Rollout, int]  # and the number of the ring
 @dataclass
 class _Ring:
     look: Look = NOT_YET
+    releases: frozenset[str] = frozenset()  # that wait for it
     next: float = 0.0  # by the monotonic clock
     begun: float = 0.0
     looks: int = 0
@@ -110,15 +115,18 @@ class RingReports:
     def next_look(self) -> float | None:
         return min((state.next for state in self._rings.values()), default=None)
 
-    def look(self, rollout: Rollout, number: int) -> Look:
-        """The newest look at that ring; a new one begins where it is due."""
+    def look(self, rollout: Rollout, number: int, release: str) -> Look:
+        """The newest look at that ring; a new one begins where it is due. `release` is one that is waited for
+        (`wait_for`): an earlier look was not about it, and its refusal might be missed."""
         if self._reader is None:
             return self._nothing
         state = self._rings.setdefault((rollout.name, rollout.rings[number - 1].name), _Ring())
         if self._ticks() >= state.next and state.thread is None:
             self._begin(rollout, number, state)
         with self._lock:
-            return state.look
+            # guard: a look is about the release
+            is_about = release in state.look.asked or state.look.why_not
+            return state.look if is_about else replace(state.look, why_not=NOT_YET.why_not)
 
     def look_within(self, rollout: Rollout, number: int, seconds: float) -> None:
         """The next look comes no later: by then time alone may open the ring."""
@@ -126,11 +134,16 @@ class RingReports:
         if state is not None and not state.failures:
             state.next = max(min(state.next, self._ticks() + seconds), state.begun + SOONEST)
 
-    def forget_others(self, asked: Iterable[tuple[str, str]]) -> None:
-        """Rings (by Rollout and name) that nothing waits for any more are read anew when something does."""
-        kept = set(asked)
-        for key in [key for key in self._rings if key not in kept and self._rings[key].thread is None]:
+    def wait_for(self, asked: Mapping[tuple[str, str], frozenset[str]]) -> None:
+        """The releases that wait for each ring (by Rollout and name). What is new asks at once; rings that nothing
+        waits for any more are read anew when something does."""
+        for key in [key for key in self._rings if key not in asked and self._rings[key].thread is None]:
             del self._rings[key]
+        for key, releases in asked.items():
+            state = self._rings.setdefault(key, _Ring())
+            if releases - state.releases and not state.failures:
+                state.next = self._ticks()
+            state.releases = releases
 
     def _begin(self, rollout: Rollout, number: int, state: _Ring) -> None:
         soak = rollout.rings[number - 1].soak
@@ -139,14 +152,15 @@ class RingReports:
         state.begun = self._ticks()
         state.next = self._ticks() + spread(pause, 0.75, 1.25, share_of(self._identity, rollout.name))
         if self._wake is None:
-            self._read(rollout, number, state)
+            self._read(rollout, number, state, state.releases)
             return
-        state.thread = threading.Thread(target=self._read, args=(rollout, number, state), daemon=True, name="reports")
+        order = (rollout, number, state, state.releases)
+        state.thread = threading.Thread(target=self._read, args=order, daemon=True, name="reports")
         state.thread.start()
 
-    def _read(self, rollout: Rollout, number: int, state: _Ring) -> None:
+    def _read(self, rollout: Rollout, number: int, state: _Ring, releases: frozenset[str]) -> None:
         try:
-            found = self._looked(rollout, number)
+            found = self._looked(rollout, number, releases)
             failures = 0
         except ReconcilerError as error:
             failures = state.failures + 1
@@ -161,19 +175,19 @@ class RingReports:
         if self._wake is not None:
             self._wake()
 
-    def _looked(self, rollout: Rollout, number: int) -> Look:
+    def _looked(self, rollout: Rollout, number: int, releases: frozenset[str]) -> Look:
         assert self._reader is not None
-        ring, known = rollout.rings[number - 1], self._reader.names()
-        by_name = self._reader.rings(rollout)
+        known, by_name = self._reader.names(), self._reader.rings(rollout)
         members = {name for name, at in by_name.items() if at == number}
         undecided = {name for name, at in by_name.items() if at == 0}
-        listed = self._reader.listed(rollout.name, ring.name) if undecided else ()
-        if listed is None:  # all of them are looked at, as far as that goes
-            drawn = (*self._drawn(members, MOST_READ), *self._drawn(undecided, MOST_UNDECIDED))
-        else:
-            members |= undecided.intersection(listed)
-            drawn = self._drawn(members, MOST_READ)
-        return _sorted_out(rollout, number, drawn, self._reader.read(drawn), known, members)
+        drawn = (*self._drawn(members, MOST_READ), *self._drawn(undecided, MOST_UNDECIDED))
+        others = (members | undecided).difference(drawn)
+        most = rollout.rings[number - 1].failure_limit + MOST_READ  # more than the limit, though some marks are false
+        # guard: who refuses is read, drawn or not
+        refusing = self._drawn(self._reader.refusing(releases, others), most) if others else ()
+        found = self._reader.read((*drawn, *refusing))
+        is_of_it = lambda one: ring_of(rollout, one.machine, one.labels, known) == number  # noqa: E731
+        return replace(_sorted_out(is_of_it, drawn, refusing, found, members), asked=releases)
 
     def _drawn(self, names: Collection[str], most: int) -> tuple[str, ...]:
         """All, or those that the hash of this machine's name and theirs puts first."""
@@ -185,27 +199,28 @@ class RingReports:
 
 
 def _sorted_out(
-    rollout: Rollout,
-    number: int,
+    is_of_it: Callable[[MachineReport], bool],
     drawn: tuple[str, ...],
+    refusing: tuple[str, ...],
     found: Iterable[JudgedReport],
-    known: Collection[str],
     expected: Collection[str],
 ) -> Look:
-    """Reports of machines of this ring that count, and what does not count. A machine that is `expected` and whose
-    report does not count, or is not there, has shown nothing."""
+    """Reports of machines of a ring that count, and what does not count. A machine that is drawn and `expected`, and
+    whose report does not count or is not there, has shown nothing; one of `refusing` counts for its refusal alone."""
+    asked = {*drawn, *refusing}
     here: dict[str, MachineReport] = {}
     elsewhere: set[str] = set()
     doubted: list[str] = []
     for one in found:
         is_verified = one.standing == VERIFIED  # guard: only a verified report counts
-        if is_verified and one.report is not None and one.report.machine in drawn:
-            if ring_of(rollout, one.report.machine, one.report.labels, known) == number:
+        if is_verified and one.report is not None and one.report.machine in asked:
+            if is_of_it(one.report):
                 here[one.report.machine] = one.report
             else:
                 elsewhere.add(one.report.machine)
         else:
             doubted.append(f"{one.entry} ({one.standing}{f': {one.why}' if one.why else ''})")
-    names = tuple(sorted({*here, *(name for name in drawn if name in expected and name not in elsewhere)}))
-    members = max(len(expected) - len(elsewhere), len(names))
-    return Look(names=names, reports=tuple(here.values()), members=members, doubted=tuple(sorted(doubted)))
+    names = tuple(sorted(name for name in drawn if name in here or (name in expected and name not in elsewhere)))
+    also = tuple(sorted(here.keys() & set(refusing)))
+    members = max(len(expected) - len(elsewhere & set(expected)), len(names))
+    return Look(names=names, also=also, reports=tuple(here.values()), members=members, doubted=tuple(sorted(doubted)))
