@@ -82,8 +82,8 @@ spec:
 
 
 def large_first_ring(count: int) -> None:
-    """A tenth of all machines goes first, and one of them refuses. Each machine of the second ring decides; nobody reads
-    what the last one reports, so only some of it are there."""
+    """A tenth of all machines goes first, and one of them refuses. Each machine of the second ring decides; nobody
+    reads what the last one reports, so only some of it are there."""
     world = Fleet(count, LARGE)
     last = world.ring(3)
     for one in last[count // 100 :]:
@@ -116,7 +116,7 @@ def _measured(what: str, world: Fleet, digest: str, seconds: float) -> None:
         f"  sent: {(reports.pushed - pushed) / days / online:.2f} reports a machine and day; "
         f"read: {looks / online:.1f} looks and {read / online:.0f} reports a machine; a pass with its look: "
         f"{sum(world.gate_times) / max(len(world.gate_times), 1) * 1e3:.1f} ms of CPU; "
-        f"listings: {(reports.listings - listings) / online:.1f} a machine; {time.process_time() - cpu:.0f} s of CPU in all",
+        f"listings: {(reports.listings - listings) / online:.1f} a machine; {time.process_time() - cpu:.0f} s of CPU",
         flush=True,
     )
 

@@ -1,8 +1,12 @@
-"""What this machine's configuration says of reports, for the verbs that send or read them."""
+"""Where reports go and come from, for the verbs that send or read them: by this machine's configuration and by options,
+which are the same for all that read."""
 
 import argparse
+import os
+from dataclasses import replace
 from urllib.parse import urlsplit
 
+from reconciler.cli import configuration, options
 from reconciler.cli.manifests import credentials_of
 from reconciler.cli.signing import signing_key
 from reconciler.domain.errors import UsageError
@@ -10,6 +14,7 @@ from reconciler.domain.machine_report import ReportSettings
 from reconciler.engine.machine import Machine
 from reconciler.fleet.inventory import Inventory
 from reconciler.host import durable
+from reconciler.machine_reports.place import ReportPlace
 from reconciler.machine_reports.select import is_git
 from reconciler.operations.report import Reporting, deliver, marks_of, place_of, signed_report
 from reconciler.operations.ring_reader import RingReader, ring_reader
@@ -41,6 +46,56 @@ def push_report(arguments: argparse.Namespace, machine: Machine, inventory: Inve
         return place.name
     finally:
         place.close()
+
+
+_GIT_FILES = {
+    "--token-file": "token for https (or RECONCILER_GIT_TOKEN)",
+    "--ssh-key": "private key for ssh",
+    "--known-hosts": "host keys for ssh",
+}
+
+
+def add_git_files(group: argparse._ActionsContainer, what: str) -> None:
+    """Credentials of a git server; `what` they are for."""
+    for flag, meaning in _GIT_FILES.items():
+        options.add_setting(group, flag, f"{meaning}, for {what}", metavar="FILE")
+    options.add_flag(group, "--allow-file", "also allow file URLs")
+    group.set_defaults(allowed_signers=None)
+
+
+def add_reading(group: argparse._ActionsContainer) -> None:
+    """Beside the place itself, which is `arguments.reports`."""
+    group.add_argument("--keys", metavar="DIR", help="public keys of the machines, NAME.pub (default: reports.keys)")
+    group.add_argument("--credentials-file", metavar="FILE", help="account of the registry, as in the configuration")
+    group.add_argument("--ca-file", metavar="FILE", help="certificate of a private authority of the registry (PEM)")
+
+
+def read_settings(arguments: argparse.Namespace) -> ReportSettings | None:
+    """Of the command line, else of this machine's configuration; None where neither names a place."""
+    known = configuration.traits().reports
+    where = arguments.reports or (known.to if known is not None else "")
+    if not where:
+        return None
+    keys = _absolute(arguments.keys) or (known.keys if known is not None else "")
+    if known is not None and known.to == where and not (arguments.credentials_file or arguments.ca_file):
+        return replace(known, keys=keys, allow_file=known.allow_file or arguments.allow_file)
+    return ReportSettings(
+        to=where,
+        keys=keys,
+        credentials_file=_absolute(arguments.credentials_file),
+        ca_file=_absolute(arguments.ca_file),
+        allow_file=arguments.allow_file,
+    )
+
+
+def place_to_read(arguments: argparse.Namespace, settings: ReportSettings) -> ReportPlace:
+    """With the git credentials that the options name. Whoever calls closes it."""
+    git = credentials_of(arguments) if is_git(settings.to) else None
+    return place_of(settings, configuration.traits().registries, git)
+
+
+def _absolute(path: str | None) -> str:
+    return os.path.abspath(path) if path else ""
 
 
 def reader_of(arguments: argparse.Namespace, machine: Machine) -> RingReader | None:

@@ -18,7 +18,7 @@ from reconciler.domain.verdict import VERDICTS
 from reconciler.gates.judgement import GATES
 from reconciler.host.clock import unix
 from reconciler.planner.conditions import TYPES
-from reconciler.state.progress import Round, Scrubbed
+from reconciler.state.progress import Reported, Round, Scrubbed
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
@@ -79,6 +79,7 @@ class MetricsInput:
     store_bytes: int
     disk_free: int
     scrubbed: Scrubbed
+    reported: Reported
     cpu_seconds: float
     resident_bytes: int
 
@@ -89,6 +90,7 @@ def families(given: MetricsInput) -> Iterator[MetricFamily]:
     yield from _models(given)
     yield from _scrub(given.scrubbed)
     yield from _source(given.state)
+    yield from _reports(given.reported)
     yield from _process(given)
 
 
@@ -159,6 +161,14 @@ def _source(state: State) -> Iterator[MetricFamily]:
     age = None if state.last_fetch is None else state.last_fetch.age
     yield _one("reconciler_fetch_age_seconds", "Since the repository last gave a good answer.", age)
     yield _one("reconciler_stale", "1 if the repository has been silent for too long.", state.stale)
+
+
+def _reports(reported: Reported) -> Iterator[MetricFamily]:
+    if reported.to:
+        meaning = "When the last report of this machine arrived."
+        yield _one("reconciler_report_timestamp_seconds", meaning, unix(reported.when))
+        meaning = "1 while its reports do not arrive (`reconciler status` says why)."
+        yield _one("reconciler_report_failing", meaning, bool(reported.why))
 
 
 def _process(given: MetricsInput) -> Iterator[MetricFamily]:

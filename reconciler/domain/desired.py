@@ -53,6 +53,7 @@ class DesiredRelease:
     override: ReleaseOverride | None = None  # then `release` is not what git declares
     verdicts: tuple[Verdict, ...] | None = None  # of `release`, by what is measured; None: not judged yet
     denial: PolicyDenial | None = None  # why a policy lets no new release be made
+    doubted: tuple[str, ...] = ()  # what policies only warn about
 
     @property
     def variant(self) -> str:

@@ -13,7 +13,7 @@ from reconciler.domain.manifest import Model
 from reconciler.domain.observed import Observed
 from reconciler.domain.plain_data import grouped
 from reconciler.domain.policy.judge import BUILDS, FOLDER, JudgedModel, JudgedPart, build_result, judge_model
-from reconciler.domain.policy.policy import ERROR, FAIL, PENDING, WARN, Policy, PolicyResult, denial_of
+from reconciler.domain.policy.policy import ERROR, FAIL, PENDING, WARN, Policy, PolicyResult, denial_of, doubts_of
 from reconciler.domain.recorded import Recorded
 from reconciler.domain.sources.model_card import ModelCard
 from reconciler.domain.sources.source_model import SourceModel
@@ -107,7 +107,11 @@ def denied(desired: Desired, results: Iterable[PolicyResult]) -> Desired:
     if not by_model:
         return desired
     wanted = tuple(
-        replace(one, denial=denial_of(by_model.get(one.release.model, []), one.release.precision))
+        replace(
+            one,
+            denial=denial_of(by_model.get(one.release.model, []), one.release.precision),
+            doubted=doubts_of(by_model.get(one.release.model, []), one.release.precision),
+        )
         for one in desired.wanted
     )
     return replace(desired, wanted=wanted)

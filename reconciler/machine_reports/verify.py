@@ -5,6 +5,7 @@ that was seen of this machine. One that is worth nothing harms no other.
     if judged.standing == VERIFIED: ...judged.report
 """
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -112,12 +113,14 @@ def _signed(report: MachineReport, data: bytes, signature: bytes | None, keys: K
     except (NotABundle, NotAStatement) as error:
         return _Signed(standing=FORGED, why=f"its signature does not count: {error}")
     except KeyUnusable as error:
-        return _Signed(standing=UNKNOWN_KEY, why=str(error))
+        where = os.path.join(keys.folder, "")  # what a page shows tells nothing of the disk of whoever made it
+        return _Signed(standing=UNKNOWN_KEY, why=str(error).replace(where, ""))
     # guard: a report's signature is about its bytes
     if digests.of_bytes(data) not in stated.digests:
         return _Signed(standing=FORGED, why="its signature is about another report", key_id=envelope.key_id)
     if key is None:
-        why = f"there is no key {keys.path(report.machine)}" if keys.folder else "no keys of machines were given"
+        known = f"there is no key {os.path.basename(keys.path(report.machine))}"
+        why = known if keys.folder else "no keys of machines were given"
         return _Signed(standing=UNKNOWN_KEY, why=why, key_id=envelope.key_id, public=stated.public)
     return _by(key, envelope)
 
@@ -126,10 +129,11 @@ def _by(key: VerificationKey, envelope: Envelope) -> _Signed:
     # guard: a report counts by its machine's own key
     if envelope.signed_by(key):
         return _Signed(standing=VERIFIED, key_id=key.id)
+    name = os.path.basename(key.path)
     if envelope.key_id in key.names:
-        why = f"its signature is not one of {key.path} over these bytes"
+        why = f"its signature is not one of {name} over these bytes"
     else:
-        why = f"it is signed by another key ({envelope.key_id or 'without a name'}) than {key.path}"
+        why = f"it is signed by another key ({envelope.key_id or 'without a name'}) than {name}"
     return _Signed(standing=FORGED, why=why, key_id=envelope.key_id)
 
 

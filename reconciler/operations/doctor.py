@@ -19,6 +19,7 @@ from reconciler.domain.layout import RECORDS, Layout
 from reconciler.domain.machine.facts import Traits, conversion_limit
 from reconciler.domain.machine.registries import RegistrySettings
 from reconciler.domain.machine.trust import OFF, SourceRule, TrustRule
+from reconciler.domain.machine_report import ReportSettings
 from reconciler.domain.text.units import size_text
 from reconciler.engine.machine import NO_TRAITS
 from reconciler.host.cage import ADVICE, CLOSED, CageMissing, find
@@ -35,7 +36,7 @@ from reconciler.registry.credentials import logins_of
 from reconciler.registry.signing_keys import KeyUnusable, VerificationKey
 from reconciler.reports.checks import Diagnosis
 from reconciler.sources.git import runner as git
-from reconciler.state.progress import scrub_progress
+from reconciler.state.progress import report_progress, scrub_progress
 from reconciler.state.records import Records
 
 LITTLE, TOO_LITTLE = 5 << 30, 256 << 20  # bytes: for a small conversion; for a pass over small models
@@ -65,6 +66,8 @@ def examine(
     yield _clock(layout)
     yield from _lock_and_leftovers(layout, traits.quarantine_for)
     yield _scrubbed(layout)
+    if traits.reports is not None:
+        yield _reported(layout, traits.reports)
 
 
 def _configuration(file: str, traits: Traits) -> Iterator[Diagnosis]:
@@ -287,6 +290,16 @@ def _scrubbed(layout: Layout) -> Diagnosis:
         advice = "let `reconciler run` scrub (--scrub-period), or run `reconciler apply --scrub` now and then"
         return Diagnosis("scrub", "warning", str(scrubbed), advice)
     return Diagnosis("scrub", "ok", str(scrubbed))
+
+
+def _reported(layout: Layout, settings: ReportSettings) -> Diagnosis:
+    found = report_progress(layout).read().of(settings.to)
+    if found.why:
+        advice = "`reconciler inventory --push` tries at once; docs/fleet.md says what the place wants"
+        return Diagnosis("report", "warning", str(found), advice)
+    if found.when and seconds_between(found.when, now()) > 2 * settings.every:
+        return Diagnosis("report", "warning", str(found), "does `reconciler run` run here? It sends them")
+    return Diagnosis("report", "ok", str(found))
 
 
 def _nearest(path: str) -> str:

@@ -38,6 +38,9 @@ from reconciler.sources.git.objects import Tree
 from reconciler.sources.git.runner import FETCH_TIME, NETWORK, Credentials, GitFailed, GitRunner
 
 MOST_COMMITS = 2000
+FETCHED = "refs/heads/fleet"
+SMALL_FILES = "2m"  # manifests and facts are; weights are not
+LARGEST_FETCH = 4 << 30  # bytes, of a server that leaves nothing out
 LARGEST_SEEN = 8 << 20  # bytes
 # What a report is worth beside another one of the same machine.
 WORTH = {VERIFIED: 5, TOO_OLD: 4, UNKNOWN_KEY: 3, UNSIGNED: 2, REPLAYED: 1, FORGED: 0}
@@ -164,8 +167,7 @@ def _slim(inventory: Inventory) -> Inventory:
 
 @dataclass(frozen=True, kw_only=True)
 class FollowedBranch:
-    """The followed branch: its commits, the newest first; where a clone is here, the manifests by model, and the
-    Rollouts."""
+    """The followed branch: its commits, the newest first, the manifests by model, and the Rollouts."""
 
     url: str = ""
     name: str = ""
@@ -174,22 +176,38 @@ class FollowedBranch:
     rollouts: tuple[Rollout, ...] = ()
 
 
-def read_branch_commits(remote: Remote, credentials: Credentials) -> tuple[str, ...]:
-    """Of a server: commits only, where it can leave trees out. Nothing is kept."""
+def read_server(remote: Remote, credentials: Credentials, path: str) -> FollowedBranch:
+    """Of a server, into a folder that goes again: the commits, and of the newest one what is small, where the server
+    can leave the rest out."""
+    server, user = realm(remote.url)
+    known = replace(credentials, realm=server, user=user)
     with tempfile.TemporaryDirectory(prefix="reconciler-fleet-") as folder:
-        server, user = realm(remote.url)
-        known = replace(credentials, realm=server, user=user)
-        protocols = f"{NETWORK}:file" if remote.allow_file else NETWORK
-        git = GitRunner(os.path.join(folder, "fleet.git"), known, protocols=protocols)
         try:
-            git.run("init", "--quiet", "--bare", "--template=")
-            options = ("--quiet", "--no-tags", "--no-write-fetch-head", f"--depth={MOST_COMMITS}", "--filter=tree:0")
-            source = f"+refs/heads/{remote.branch}:refs/heads/fleet"
-            git.run("fetch", *options, "--", remote.url, source, seconds=FETCH_TIME)
-            return _commits(git, "refs/heads/fleet")
+            history = _fetched(remote, known, os.path.join(folder, "history.git"), f"--depth={MOST_COMMITS}", "tree:0")
+            commits = _commits(history, FETCHED)
+            tree = os.path.join(folder, "tree.git")
+            newest = _fetched(remote, known, tree, "--depth=1", f"blob:limit={SMALL_FILES}")
+            declared = _declared(tree, newest.text("rev-parse", "--verify", FETCHED), path)
         except GitFailed as failed:
             message = f"{remote.url}: {remote.branch} cannot be read: {failed.complaint}"
             raise TemporaryError(message, code="GitUnreachable") from None
+    return FollowedBranch(
+        url=remote.url,
+        name=remote.branch,
+        commits=commits,
+        manifests={model.name: model.file for model in declared.models},
+        rollouts=declared.rollouts,
+    )
+
+
+def _fetched(remote: Remote, credentials: Credentials, folder: str, depth: str, leaves_out: str) -> GitRunner:
+    git = GitRunner(folder, credentials, protocols=f"{NETWORK}:file" if remote.allow_file else NETWORK)
+    git.run("init", "--quiet", "--bare", "--template=")
+    options = ("--quiet", "--no-tags", "--no-write-fetch-head", depth, f"--filter={leaves_out}")
+    source = f"+refs/heads/{remote.branch}:{FETCHED}"
+    growing = (os.path.join(folder, "objects", "pack"), LARGEST_FETCH)
+    git.run("fetch", *options, "--", remote.url, source, seconds=FETCH_TIME, growing=growing)
+    return git
 
 
 def read_clone(folder: str, branch: str, path: str) -> FollowedBranch:

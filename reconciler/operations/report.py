@@ -53,9 +53,7 @@ class Reporting:
             self._progress.write(replace(held, why=why, failing_since=held.failing_since or time_now()))
 
     def _here(self) -> Reported:
-        """What is known of this place; the counter is one for all places."""
-        held = self._progress.read()
-        return held if held.to == self.to else Reported(counter=held.counter, to=self.to)
+        return self._progress.read().of(self.to)
 
     def send(self, *, unchanged: bool) -> int:
         """The bytes that went; 0 where the last report said the same and `unchanged` ones need not go. Raises
@@ -83,6 +81,12 @@ class Reporting:
         folder = self._machine.layout.at("sources", "reports")
         durable.make_folder(folder)
         return place_of(self._settings, self._machine.traits.registries, self._git, folder)
+
+
+def reported_of(machine: Machine) -> Reported | None:
+    """How reports of this machine fare; None where its configuration names no place."""
+    settings = machine.traits.reports
+    return None if settings is None else report_progress(machine.layout).read().of(settings.to)
 
 
 def marks_of(inventory: Inventory) -> tuple[str, ...]:

@@ -13,7 +13,7 @@ from reconciler.domain.rollout import Rollout
 from reconciler.host import durable
 from reconciler.host.clock import now
 from reconciler.host.reading import read_whole
-from reconciler.machine_reports.keys import KeyFolder
+from reconciler.machine_reports.keys import KeyFolder, entry_name
 from reconciler.machine_reports.place import ReportPlace
 from reconciler.manifests.parsed import Parsed
 from reconciler.operations import fleet
@@ -25,11 +25,13 @@ Edit = Callable[[str, str], str]  # from a text and its file's name to the new t
 
 @dataclass(frozen=True, kw_only=True)
 class FleetReports:
-    """The newest report of each machine that counts, what does not count and why, and all machines that are known."""
+    """The newest report of each machine that counts, what does not count and why, and all machines that are known;
+    `missing` are those of them without a report that counts."""
 
     reports: tuple[MachineReport, ...]
     doubted: tuple[str, ...]
     names: frozenset[str]
+    missing: frozenset[str] = frozenset()
 
 
 def read_fleet(place: ReportPlace, keys: str) -> FleetReports:
@@ -39,7 +41,13 @@ def read_fleet(place: ReportPlace, keys: str) -> FleetReports:
     reports = {one.report.machine: one.report for one in found.machines if one.judged.standing == VERIFIED}
     judged = (*found.problems, *(one.judged for one in found.machines if one.judged.standing != VERIFIED))
     doubted = dict.fromkeys(f"{one.entry} ({one.standing}: {one.why})" for one in judged)
-    return FleetReports(reports=tuple(reports.values()), doubted=tuple(doubted), names=folder.names() | reports.keys())
+    known = folder.names()
+    return FleetReports(
+        reports=tuple(reports.values()),
+        doubted=tuple(doubted),
+        names=known | reports.keys(),
+        missing=known.difference(map(entry_name, reports)),
+    )
 
 
 def status(
@@ -49,7 +57,7 @@ def status(
     chosen = [find(parsed, name) for name in names] or list(parsed.rollouts)
     if reports is None:
         return [(one, ()) for one in chosen]
-    return [(one, progress(one, reports.reports, reports.names, now())) for one in chosen]
+    return [(one, progress(one, reports.reports, reports.names, now(), reports.missing)) for one in chosen]
 
 
 def find(parsed: Parsed, name: str) -> Rollout:

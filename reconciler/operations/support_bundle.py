@@ -25,6 +25,7 @@ from reconciler.host.disk_usage import bytes_below, disk_free, disk_total
 from reconciler.host.facts import read_facts
 from reconciler.host.places import installed_versions
 from reconciler.manifests.parsed import Parsed
+from reconciler.operations.report import reported_of
 from reconciler.reports.checks import Diagnosis, doctor_view
 from reconciler.reports.status import make_status
 from reconciler.reports.view import plan_view
@@ -98,7 +99,7 @@ def _status(machine: Machine) -> object:
     observed = observe(machine)
     recorded = recall(machine, observed)
     scrubbed, judged = scrub_progress(machine.layout).read(), machine.records.judged()
-    return make_status(observed, recorded, machine.records.conditions(), scrubbed, judged)
+    return make_status(observed, recorded, machine.records.conditions(), scrubbed, judged, reported_of(machine))
 
 
 def _plan(machine: Machine, parse: Callable[[], Parsed]) -> object:

@@ -1,8 +1,8 @@
 """The conditions of each variant after a pass: the one point where outcomes become a state to read.
 
 Types as in Kubernetes: Ready sums up; Reconciling means work is left; Stalled means a person is needed; Built,
-Verified, Serving and IntegrityVerified say what is true of the release that git wants. `transitions` are what changed
-since the pass before. Pure.
+Verified, Serving and IntegrityVerified say what is true of the release that git wants, PoliciesMet that a policy warns.
+`transitions` are what changed since the pass before. Pure.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -40,7 +40,8 @@ TRUST_CODES = frozenset({Reason.UNTRUSTED, Reason.REVOKED})
 SOURCE_UNTRUSTED = "SourceUntrusted"  # code of a problem
 POLICY_DENIED = str(Reason.POLICY_DENIED)  # the same
 POLICY_WARNED = "PolicyWarned"  # code of a warning
-TYPES = ("Ready", "Reconciling", "Stalled", "Built", "Verified", "Serving", "IntegrityVerified")
+POLICIES_MET = "PoliciesMet"
+TYPES = ("Ready", "Reconciling", "Stalled", "Built", "Verified", "Serving", "IntegrityVerified", POLICIES_MET)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -125,7 +126,7 @@ def judge_source(
     invalid = [one for one in problems if one not in unfollowed and one not in denied]
     found = [_of_machine("Followed", unfollowed), _of_machine("ManifestsValid", invalid)]
     if asks_policies:
-        found.append(_of_machine("PoliciesMet", [*denied, *(one for one in warnings if one.code == POLICY_WARNED)]))
+        found.append(_of_machine(POLICIES_MET, [*denied, *(one for one in warnings if one.code == POLICY_WARNED)]))
     if answers is not None:
         reached = not answers.unreached
         found.append(_condition("RegistryReachable", reached, answers.code or "Answered", answers.unreached))
@@ -203,7 +204,14 @@ def _of_variant(
         _condition("IntegrityVerified", whole, *(("DigestsMatch",) if whole else ("DriftDetected", damage))),
         _stalled(failure, held, suspension, now),
         _reconciling(left if failure is None else "", held, suspension),
+        *_doubted(wanted.doubted),
     ]
+
+
+def _doubted(doubts: Sequence[str]) -> list[Condition]:
+    """Policies that only warn; without one there is no condition."""
+    more = f" (and {len(doubts) - 1} more)" if len(doubts) > 1 else ""
+    return [_condition(POLICIES_MET, False, POLICY_WARNED, f"{doubts[0]}{more}")] if doubts else []
 
 
 def _ready(

@@ -52,6 +52,12 @@ def rings_by_name(rollout: Rollout, names: Collection[str]) -> dict[str, int]:
     return {name: _ring(rollout, name, None, here, rank) for rank, (here, name) in enumerate(line)}
 
 
+def rings_by_names_of(rollout: Rollout, some: Collection[str], names: Collection[str]) -> dict[str, int]:
+    """Of some of these machines, those whose ring their name alone decides."""
+    known = rings_by_name(rollout, names) if some else {}
+    return {name: known[name] for name in some if known.get(name)}
+
+
 def _ring(rollout: Rollout, machine: str, labels: Mapping[str, str] | None, here: float, rank: int | None) -> int:
     """`here` is its position on the line of shares, `rank` its place among all that are known."""
     line, counted = 0.0, 0

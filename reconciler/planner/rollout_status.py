@@ -10,7 +10,7 @@ from reconciler.domain.machine_report import MachineReport
 from reconciler.domain.manifest import NodeSelector
 from reconciler.domain.rollout import Ring, Rollout, WatchedRelease
 from reconciler.domain.text.units import period_text
-from reconciler.planner.rollout import RingState, judge_ring, rings_of
+from reconciler.planner.rollout import RingState, judge_ring, rings_by_names_of, rings_of
 from reconciler.planner.rollout_watch import evidence_of, with_reports
 
 MOST_CANDIDATES = 3  # of a variant
@@ -38,16 +38,18 @@ class CandidateProgress:
 
 
 def progress(
-    rollout: Rollout, reports: Sequence[MachineReport], names: Collection[str], now: str
+    rollout: Rollout, reports: Sequence[MachineReport], names: Collection[str], now: str, missing: Collection[str] = ()
 ) -> tuple[CandidateProgress, ...]:
-    """Of each variant what most machines want, and what else some do. `names` are all machines that are known."""
+    """Of each variant what most machines want, and what else some do. `names` are all machines that are known; those of
+    them in `missing` have no report that counts, and are not ready, as for the machines that wait."""
     wanted: Counter[tuple[str, str]] = Counter(
         (one.variant, one.wanted)
         for report in reports
         for one in report.variants
         if one.wanted and rollout.is_about(one.model)
     )
-    places = rings_of(rollout, ((one.machine, one.labels) for one in reports), names)
+    places = rings_by_names_of(rollout, missing, names)
+    places |= rings_of(rollout, ((one.machine, one.labels) for one in reports), names)
     found, shown = [], Counter[str]()
     for (variant, release), count in sorted(wanted.items(), key=lambda one: (one[0][0], -one[1], one[0][1])):
         shown[variant] += 1
@@ -62,13 +64,15 @@ def _rings(
     rollout: Rollout, variant: str, release: str, reports: Sequence[MachineReport], places: dict[str, int], now: str
 ) -> Iterator[RingProgress]:
     watched = WatchedRelease(variant=variant, release=release, begun=0.0)
+    reported = {one.machine for one in reports}
     about = [one for one in reports if one.variant(variant) is not None]
     for number in range(1, len(rollout.rings) + 2):
         here = [one for one in about if places[one.machine] == number]
         ring = rollout.rings[number - 1] if number <= len(rollout.rings) else Ring(name="")
-        if here or ring.name:
-            machines = tuple(sorted(one.machine for one in here))
-            found = evidence_of(with_reports(watched, here, 0.0), machines, 0.0, now, members=len(here))
+        silent = [name for name, place in places.items() if place == number and name not in reported]
+        if here or silent or ring.name:
+            machines = tuple(sorted([*(one.machine for one in here), *silent]))
+            found = evidence_of(with_reports(watched, here, 0.0), machines, 0.0, now, members=len(machines))
             believed = replace(found, read=tuple(replace(one, watched=one.claimed) for one in found.read))
             state = judge_ring(ring, rollout.silent_after, believed)
             yield RingProgress(name=ring.name, machines=machines, state=state)

@@ -1,6 +1,7 @@
 """A plan, and how a pass ended, for a terminal and as GitHub's annotations. Reads the JSON view (reports.view) only;
 the comment of a pull request is in reports.pull_request."""
 
+from reconciler.domain.policy.policy import WARN
 from reconciler.reports.status import working_lines
 from reconciler.reports.text import (
     MOST_NOTICES,
@@ -32,10 +33,17 @@ def plan_text(view: Shown) -> str:
     body = [line for change in view["changes"] for line in _change_lines(change)]
     body += [f"! {held_text(held)}" for held in view["held"]]
     body += [f". {one['message']} ({one['reason']})" for one in view["later"]]
+    body += [f"? {_policy_text(one)}" for one in view["policies"] if one["result"] == WARN]
     body += [f". {one['model']}: not for this machine: {one['message']}" for one in view["notSelected"]]
     body += [*gate_lines(view), *(f". {line}" for line in working_lines(view.get("working")))]
     head = [f"revision {view['revision']}", ""] if view["revision"] else []
     return terminal_lines([*head, *body, *([""] if body else []), f"Plan: {summary(view)}."])
+
+
+def _policy_text(one: Shown) -> str:
+    subject = f"{one['model']}-{one['precision']}" if one["precision"] else one["model"]
+    rule = f", rule {one['rule']}" if one["rule"] else ""
+    return f"{subject}: policy {one['policy']}{rule} ({one['policyFile']}:{one['policyLine']}) warns: {one['message']}"
 
 
 def _change_lines(change: Shown) -> list[str]:

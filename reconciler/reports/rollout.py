@@ -6,7 +6,7 @@ from typing import Any
 from reconciler.domain.machine_report import MachineReport
 from reconciler.domain.rollout import Rollout
 from reconciler.domain.text.units import period_text
-from reconciler.planner.rollout import rings_of
+from reconciler.planner.rollout import rings_by_names_of, rings_of
 from reconciler.planner.rollout_status import CandidateProgress, forecast, progress
 from reconciler.reports.text import terminal_lines
 from reconciler.reports.view import FORMAT_VERSION, View
@@ -23,18 +23,26 @@ def rollout_view(found: Found, doubted: Iterable[str]) -> View:
 
 
 def rollouts_view(
-    rollouts: Iterable[Rollout], reports: Sequence[MachineReport], names: Collection[str], now: str
+    rollouts: Iterable[Rollout],
+    reports: Sequence[MachineReport],
+    names: Collection[str],
+    now: str,
+    missing: Collection[str] = (),
 ) -> list[View]:
-    """The same, of reports that are here: those that count. `names` are all machines that are known."""
-    return [_rollout(one, progress(one, reports, names, now)) for one in rollouts]
+    """The same, of reports that are here: those that count. `names` are all machines that are known, `missing` those of
+    them whose report is not here."""
+    return [_rollout(one, progress(one, reports, names, now, missing)) for one in rollouts]
 
 
-def rings_text(rollouts: Sequence[Rollout], reports: Sequence[MachineReport], names: Collection[str]) -> dict[str, str]:
+def rings_text(
+    rollouts: Sequence[Rollout], reports: Sequence[MachineReport], names: Collection[str], missing: Collection[str] = ()
+) -> dict[str, str]:
     """The ring of each machine, with its Rollout where there are several; those are left out that none is about."""
     found: dict[str, list[str]] = {}
     for rollout in rollouts:
         about = [one for one in reports if any(rollout.is_about(held.model) for held in one.variants)]
-        for name, number in rings_of(rollout, ((one.machine, one.labels) for one in about), names).items():
+        here = rings_of(rollout, ((one.machine, one.labels) for one in about), names)
+        for name, number in {**rings_by_names_of(rollout, missing, names), **here}.items():
             ring = _ring_name(rollout, number)
             found.setdefault(name, []).append(f"{rollout.name}/{ring}" if len(rollouts) > 1 else ring)
     return {name: ", ".join(rings) for name, rings in found.items()}

@@ -14,7 +14,7 @@ from reconciler.planner.conditions import TYPES, Conditions
 from reconciler.reports.drift import what_is_broken
 from reconciler.reports.text import Shown, built_by, columns, tally, terminal_lines, unmet, verdict_line
 from reconciler.reports.view import FORMAT_VERSION, View, camel_view, origin_view, verdict_view
-from reconciler.state.progress import Scrubbed
+from reconciler.state.progress import Reported, Scrubbed
 
 HEADS = ("VARIANT", "ID", "PRECISION", "SIZE", "READY", "REASON", "GATES", "TEMPLATE", "SINCE")
 
@@ -29,9 +29,15 @@ _WRONG = {
 
 
 def make_status(
-    observed: Observed, recorded: Recorded, conditions: Conditions, scrubbed: Scrubbed, judged: Mapping[str, GateStatus]
+    observed: Observed,
+    recorded: Recorded,
+    conditions: Conditions,
+    scrubbed: Scrubbed,
+    judged: Mapping[str, GateStatus],
+    reported: Reported | None = None,
 ) -> View:
-    """`conditions` are those of the last pass, by variant and type; `judged` are its gates' verdicts."""
+    """`conditions` are those of the last pass, by variant and type; `judged` are its gates' verdicts; `reported` is of
+    the place that reports go to, None where there is none."""
     ours = {name for name in observed.registrations_of if observed.serving(name)}
     names = sorted(ours | recorded.releases.keys() | conditions.keys())
     return {
@@ -45,8 +51,14 @@ def make_status(
             "now": as_dict(scrubbed.now) if scrubbed.now.began else None,
             "text": str(scrubbed),
         },
+        "report": _report(reported) if reported is not None else None,
         "variants": [_variant(name, observed, recorded, conditions.get(name, {}), judged.get(name)) for name in names],
     }
+
+
+def _report(one: Reported) -> View:
+    facts = {"to": one.to, "last": one.when or None, "failingSince": one.failing_since or None, "why": one.why}
+    return {**facts, "text": str(one)}
 
 
 def _variant(
@@ -115,7 +127,8 @@ def status_text(view: Shown) -> str:
     lines.append(f"applied revision {view['lastAppliedRevision'] or 'none'}")
     if view["lastAttemptedRevision"] != view["lastAppliedRevision"]:
         lines.append(f"attempted revision {view['lastAttemptedRevision']}")
-    return terminal_lines([*lines, f"scrub: {view['scrub']['text']}"] if view.get("scrub") else lines)
+    lines += [f"{name}: {view[name]['text']}" for name in ("scrub", "report") if view.get(name)]
+    return terminal_lines(lines)
 
 
 def working_lines(working: Shown | None) -> Iterator[str]:
@@ -156,6 +169,8 @@ def _complaints(variant: Shown) -> Iterator[str]:
         yield f"{name}: {ready['message']}"
     elif stalled["status"] == "True" and not suspension:
         yield f"{name}: {stalled['reason']}: {stalled['message']}"
+    if (met := condition_of(variant, "PoliciesMet"))["status"] == "False":
+        yield f"{name}: {met['reason']}: {met['message']}"
     yield from (f"{name}: {verdict_line(one)}" for one in unmet(variant.get("gates", ())))
     if variant.get("origin"):  # whose build it is that serves
         yield f"{name}: built by {built_by(variant['origin'])}"

@@ -1,6 +1,7 @@
 """Text that several reports have in common: lines and tables for a terminal, problems, values, costs, the verdicts of
 gates, and commands for GitHub's annotations. What others wrote is made harmless for the place where it is shown."""
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -18,6 +19,12 @@ MOST_VARIANTS = 20  # that are named where all of their gates are met
 
 _SIGNS = {"Successful": "ok", "Failed": "failed", "Inconclusive": "open"}
 _ACTIONS = ("fetch", "pull", "convert", "measure", "verify", "register", "repair", "retire", "prune")
+
+
+def natural(name: str) -> list[tuple[bool, int, str]]:
+    """A key that sorts edge-11 before edge-100, as people count."""
+    parts = re.findall(r"[0-9]{1,18}|[^0-9]+", name)
+    return [(part.isdigit(), int(part) if part.isdigit() else 0, part) for part in parts]
 
 
 def built_by(origin: Shown | None) -> str:

@@ -75,6 +75,16 @@ class Reported:
     why: str = ""
     failing_since: str = ""
 
+    def of(self, to: str) -> "Reported":
+        """What is known of this place; the counter is one for all places."""
+        return self if self.to == to else Reported(counter=self.counter, to=to)
+
+    def __str__(self) -> str:
+        last = f"the last arrived at {self.when}" if self.when else "none has arrived yet"
+        if self.why:
+            return f"no report arrives at {self.to} since {self.failing_since}: {self.why}; {last}"
+        return f"to {self.to}: {last}"
+
 
 class _Progress(Stored[T]):
     def write(self, value: T) -> None:

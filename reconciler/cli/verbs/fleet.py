@@ -8,65 +8,44 @@ Receipts of `reconciler import` in a folder count too. With --keys only reports 
 import argparse
 import os
 
-from reconciler.cli import configuration, options
+from reconciler.cli import options
 from reconciler.cli.exit_codes import OK, PARTLY
 from reconciler.cli.manifests import credentials_of
 from reconciler.cli.output import note, show
+from reconciler.cli.reports import add_git_files, add_reading, place_to_read, read_settings
 from reconciler.domain.errors import UsageError
 from reconciler.domain.machine_report import ReportSettings
 from reconciler.host.clock import now
-from reconciler.machine_reports.keys import KeyFolder
-from reconciler.machine_reports.select import is_git
-from reconciler.operations.fleet import (
-    FollowedBranch,
-    ReadFleet,
-    SeenReports,
-    read_branch_commits,
-    read_clone,
-    read_fleet,
-)
-from reconciler.operations.report import place_of
+from reconciler.machine_reports.keys import KeyFolder, entry_name
+from reconciler.operations.fleet import FollowedBranch, ReadFleet, SeenReports, read_clone, read_fleet, read_server
 from reconciler.reports.fleet.page import fleet_page
 from reconciler.reports.fleet.text import fleet_text
 from reconciler.reports.fleet.view import FleetFacts, fleet_view
 from reconciler.reports.text import Shown
 from reconciler.sources.git.address import Remote
 
-_GIT_FILES = {
-    "--token-file": "token for https (or RECONCILER_GIT_TOKEN), for REPORTS and --repo",
-    "--ssh-key": "private key for ssh",
-    "--known-hosts": "host keys for ssh",
-}
-
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("reports", metavar="REPORTS", nargs="?", help="where they are (default: reports.to)")
     group = parser.add_argument_group("what the machines follow")
-    meaning = (
-        "URL of the repository, or a clone: how far each machine is behind; of a clone also rings, and links to edit"
-    )
+    meaning = "URL of the repository, or a clone: how far each machine is behind, rings, and links to edit"
     options.add_setting(group, "--repo", meaning, metavar="URL|DIR")
     options.add_setting(
         group, "--branch", "its branch (default: main; of a clone: what is checked out)", metavar="NAME"
     )
     group.add_argument("--path", default="manifests", metavar="DIR", help="its manifests (default: manifests)")
-    for flag, meaning in _GIT_FILES.items():
-        options.add_setting(group, flag, meaning, metavar="FILE")
-    options.add_flag(group, "--allow-file", "also allow file URLs")
+    add_git_files(group, "REPORTS and --repo")
     group = parser.add_argument_group("whose reports count")
-    group.add_argument("--keys", metavar="DIR", help="public keys of the machines, NAME.pub (default: reports.keys)")
+    add_reading(group)
     options.add_flag(group, "--accept-new", "keep the key of a machine that has none there yet: trust on first use")
     group.add_argument(
         "--seen", metavar="FILE", help="remember the newest report of each machine here, against replays"
     )
     group.add_argument("--max-age", type=options.duration, metavar="TIME", help="reports that are older are TooOld")
-    group.add_argument("--credentials-file", metavar="FILE", help="account of the registry, as in the configuration")
-    group.add_argument("--ca-file", metavar="FILE", help="certificate of a private authority of the registry (PEM)")
     parser.add_argument("--group-by", default="", metavar="LABEL", help="columns of the matrix, e.g. site")
     options.add_flag(parser, "--exit-code", "end with 3 where not all is well")
     options.add_output(parser, "text", "json", "html")
     options.add_verbosity(parser)
-    parser.set_defaults(allowed_signers=None)
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -86,6 +65,7 @@ def run(arguments: argparse.Namespace) -> int:
         manifests=branch.manifests,
         rollouts=branch.rollouts,
         known=keys.names(),
+        missing=keys.names().difference(entry_name(one.report.machine) for one in fleet.machines),
         signed=bool(keys.folder),
         group_by=arguments.group_by,
     )
@@ -104,29 +84,15 @@ def _all_well(view: Shown) -> bool:
 
 
 def _settings(arguments: argparse.Namespace) -> ReportSettings:
-    """Of the command line, else of this machine's configuration."""
-    known = configuration.traits().reports
-    where = arguments.reports or (known.to if known is not None else "")
-    if not where:
+    settings = read_settings(arguments)
+    if settings is None:
         hint = "name a folder, oci://HOST/REPOSITORY, or a git URL with #BRANCH (docs/fleet.md)"
         raise UsageError("expected REPORTS: where the machines' reports are", hint=hint)
-    if known is not None and known.to == where and not arguments.credentials_file:
-        return known
-    return ReportSettings(
-        to=where,
-        keys=known.keys if known is not None else "",
-        credentials_file=_absolute(arguments.credentials_file),
-        ca_file=_absolute(arguments.ca_file),
-        allow_file=arguments.allow_file,
-    )
-
-
-def _absolute(path: str | None) -> str:
-    return os.path.abspath(path) if path else ""
+    return settings
 
 
 def _keys(arguments: argparse.Namespace, settings: ReportSettings) -> KeyFolder:
-    folder = _absolute(arguments.keys) or settings.keys
+    folder = settings.keys
     if arguments.accept_new and not folder:
         raise UsageError("--accept-new wants a folder for the keys", hint="--keys DIR")
     if folder and not arguments.accept_new and not os.path.isdir(folder):
@@ -137,8 +103,7 @@ def _keys(arguments: argparse.Namespace, settings: ReportSettings) -> KeyFolder:
 def _read(
     arguments: argparse.Namespace, settings: ReportSettings, keys: KeyFolder, seen: SeenReports, moment: str
 ) -> ReadFleet:
-    git = credentials_of(arguments) if is_git(settings.to) else None
-    place = place_of(settings, configuration.traits().registries, git)
+    place = place_to_read(arguments, settings)
     try:
         return read_fleet(
             place, keys, seen=seen.orders, now=moment, longest=arguments.max_age, accept_new=arguments.accept_new
@@ -153,5 +118,4 @@ def _branch(arguments: argparse.Namespace) -> FollowedBranch:
     if os.path.isdir(arguments.repo):
         return read_clone(arguments.repo, arguments.branch or "", arguments.path)
     remote = Remote(arguments.repo, arguments.branch or "main", ".", allow_file=arguments.allow_file)
-    commits = read_branch_commits(remote, credentials_of(arguments))
-    return FollowedBranch(url=remote.url, name=remote.branch, commits=commits)
+    return read_server(remote, credentials_of(arguments), arguments.path)

@@ -20,13 +20,12 @@ from reconciler.cli import options
 from reconciler.cli.exit_codes import ERROR, OK
 from reconciler.cli.manifests import load_folder
 from reconciler.cli.output import say, show, show_problems
+from reconciler.cli.reports import add_git_files, add_reading, place_to_read, read_settings
 from reconciler.domain.errors import ReconcilerError, UsageError
-from reconciler.domain.machine_report import ReportSettings
 from reconciler.domain.rollout import Abortion, Promotion, Rollout
 from reconciler.domain.text.quoting import nearest
 from reconciler.manifests.parsed import Parsed
 from reconciler.manifests.rollouts.edit import Item, with_flag, with_item
-from reconciler.operations.report import place_of
 from reconciler.operations.rollout import (
     Edit,
     Edited,
@@ -47,12 +46,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("action", choices=ACTIONS, metavar="ACTION", help=", ".join(ACTIONS))
     parser.add_argument("name", metavar="NAME", nargs="?", help="the Rollout (for status: default all)")
     options.add_manifests(parser)
-    parser.add_argument(
+    group = parser.add_argument_group("reports, for status, promote and abort")
+    group.add_argument(
         "--reports",
         metavar="PLACE",
         help="a folder, oci://HOST/REPOSITORY or a git URL with #BRANCH (default: `reports` of the configuration)",
     )
-    parser.add_argument("--keys", metavar="DIR", help="folder with the machines' public keys (default: as above)")
+    add_reading(group)
+    add_git_files(group, "a git URL of --reports")
     parser.add_argument("--model", metavar="MODEL", help="promote, abort: the release of this model alone")
     parser.add_argument("--release", metavar="DIGEST", action="append", default=[], help="sha256:...; repeatable")
     parser.add_argument("--ring", metavar="RING", help="promote: the last ring that gets it at once (default: all)")
@@ -87,18 +88,15 @@ def _status(arguments: argparse.Namespace, parsed: Parsed) -> int:
 
 def _fleet(arguments: argparse.Namespace) -> FleetReports | None:
     """Raises UsageError where a place is named without the keys that make its reports count."""
-    configured = options.traits_of(arguments).reports
-    where = arguments.reports or (configured.to if configured else "")
-    keys = arguments.keys or (configured.keys if configured else "")
-    if not where:
+    settings = read_settings(arguments)
+    if settings is None:
         return None
-    if not keys or not os.path.isdir(keys):
+    if not settings.keys or not os.path.isdir(settings.keys):
         hint = "a report counts by its machine's key: --keys DIR, with a file NAME.pub for each machine"
-        raise UsageError(f"there is no folder of keys {keys}".rstrip(), hint=hint)
-    settings = configured if configured and not arguments.reports else ReportSettings(to=where, allow_file=True)
-    place = place_of(settings, options.traits_of(arguments).registries, None)
+        raise UsageError(f"there is no folder of keys {settings.keys}".rstrip(), hint=hint)
+    place = place_to_read(arguments, settings)
     try:
-        return read_fleet(place, keys)
+        return read_fleet(place, settings.keys)
     finally:
         place.close()
 

@@ -10,6 +10,7 @@ from reconciler.cli.exit_codes import INTERRUPTED, OK
 from reconciler.cli.output import show
 from reconciler.engine.job import who_works
 from reconciler.engine.machine import Machine, observe, recall
+from reconciler.operations.report import reported_of
 from reconciler.reports.status import make_status, status_text
 from reconciler.state.progress import scrub_progress
 
@@ -58,7 +59,7 @@ def _stamps_written(root: str) -> tuple[int, int]:
 def _show(machine: Machine, arguments: argparse.Namespace) -> None:
     observed = observe(machine)
     known = recall(machine, observed), machine.records.conditions(), scrub_progress(machine.layout).read()
-    status = make_status(observed, *known, machine.records.judged())
+    status = make_status(observed, *known, machine.records.judged(), reported_of(machine))
     status["working"] = who_works(machine.layout)
     if arguments.output == "json" or not arguments.quiet:
         show(status, arguments.output, text=status_text)

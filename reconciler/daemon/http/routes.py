@@ -28,7 +28,7 @@ from reconciler.domain.reasons import PRUNE_GUARDS
 from reconciler.domain.recorded import Condition
 from reconciler.engine import log
 from reconciler.host.disk_usage import bytes_below, disk_free
-from reconciler.state.progress import scrub_progress
+from reconciler.state.progress import report_progress, scrub_progress
 
 HOOK = "/hooks/git"
 BODY_LIMIT = 25 << 20  # bytes; GitHub sends no more
@@ -104,6 +104,7 @@ class Routes:
             store_bytes=bytes_below(self._layout.at("oci", "blobs", "sha256")),
             disk_free=disk_free(self._layout.root),
             scrubbed=scrub_progress(self._layout).read(),
+            reported=report_progress(self._layout).read(),
             cpu_seconds=times.user + times.system,
             resident_bytes=process.memory_info().rss,
         )

@@ -167,6 +167,11 @@ class PolicyResult:
         return f"policy {self.policy}{rule} ({self.policy_file}:{self.policy_line}): {self.message}"
 
 
+def doubts_of(results: "tuple[PolicyResult, ...] | list[PolicyResult]", precision: str) -> tuple[str, ...]:
+    """What only warns, of the model and of its variant at this precision."""
+    return tuple(one.text for one in results if one.result == WARN and one.precision in ("", precision))
+
+
 @dataclass(frozen=True, kw_only=True)
 class PolicyDenial:
     """Why a variant gets no new release. `fetches`: its source may come all the same, because it decides. `retires`:

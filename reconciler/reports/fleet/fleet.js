@@ -93,14 +93,15 @@
     }
   };
   options("model", machines.flatMap((row) => row[VARIANTS].map((one) => texts[one[V.model]])).sort());
-  options("group", machines.map((row) => text(row, GROUP)).sort());
+  options("group", machines.map((row) => text(row, GROUP)).sort(new Intl.Collator("en", { numeric: true }).compare));
   const ringsOf = (row) => text(row, RING).split(", ").filter(Boolean);
   const inOrder = [...document.querySelectorAll("#rollouts th > a")].map((one) => new URLSearchParams(one.dataset.filter).get("ring"));
   options("ring", [...inOrder, ...machines.flatMap(ringsOf)]);
 
+  const natural = new Intl.Collator("en", { numeric: true }).compare; // edge-11 before edge-100
   const ORDERS = {
     worst: null,
-    name: (a, b) => (text(a, NAME) < text(b, NAME) ? -1 : 1),
+    name: (a, b) => natural(text(a, NAME), text(b, NAME)),
     seen: (a, b) => (b[AGE] === null ? Infinity : b[AGE]) - (a[AGE] === null ? Infinity : a[AGE]),
     behind: (a, b) => b[BEHIND] - a[BEHIND],
     disk: (a, b) => a[DISK] - b[DISK],

@@ -26,11 +26,12 @@ from reconciler.domain.rollout import Rollout
 from reconciler.fleet.forge_links import Forge
 from reconciler.fleet.inventory import Inventory
 from reconciler.reports.rollout import rings_text, rollouts_view
-from reconciler.reports.text import Shown
+from reconciler.reports.text import Shown, natural
 from reconciler.reports.view import FORMAT_VERSION
 
 SILENT = 86_400.0  # seconds
 NO_GROUP = "-"
+MISSING = "NeverReported"
 OUTLIER = 3.0  # times the usual distance from the median
 ALIKE = 0.02  # of the median: numbers nearer than that are one
 FEWEST = 5  # machines, to speak of an outlier
@@ -52,7 +53,7 @@ class SeenMachine:
 class FleetFacts:
     """`commits` are those of the followed branch, the newest first, without their algorithm; empty where no repository
     was named. `signed`: keys were given, so a report without a signature that counts is doubted; `known` are the names
-    of machines with a key. `manifests` are files by model."""
+    of machines with a key, `missing` those of them without any report. `manifests` are files by model."""
 
     machines: Sequence[SeenMachine]
     problems: Sequence[JudgedReport] = ()
@@ -63,6 +64,7 @@ class FleetFacts:
     group_by: str = ""
     rollouts: Sequence[Rollout] = ()
     known: Collection[str] = ()
+    missing: Collection[str] = ()
     manifests: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -71,9 +73,10 @@ def fleet_view(facts: FleetFacts, now: str) -> Shown:
     places = {commit: at for at, commit in enumerate(facts.commits)}
     counting = [one for one in facts.machines if not _is_doubted(one.judged, signed=facts.signed)]
     names = {*facts.known, *(one.report.machine for one in counting)}
-    rings = rings_text(facts.rollouts, [one.report for one in facts.machines], names)
+    rings = rings_text(facts.rollouts, [one.report for one in facts.machines], names, facts.missing)
     rows = [_machine(one, facts, forge, places, rings, now) for one in facts.machines]
-    rows.sort(key=lambda row: (-_badness(row), row["name"]))
+    rows += [_missing(name, facts, rings) for name in facts.missing]
+    rows.sort(key=lambda row: (-_badness(row), natural(row["name"])))
     return {
         "formatVersion": FORMAT_VERSION,
         "generated": now,
@@ -87,7 +90,7 @@ def fleet_view(facts: FleetFacts, now: str) -> Shown:
         "totals": _totals(rows),
         **_matrix(rows, facts, forge),
         "releases": _releases(rows, known=bool(places)),
-        "rollouts": rollouts_view(facts.rollouts, [one.report for one in counting], names, now),
+        "rollouts": rollouts_view(facts.rollouts, [one.report for one in counting], names, now, facts.missing),
         "gates": _gates(counting),
         "machines": rows,
         "problems": [{"entry": one.entry, "standing": one.standing, "why": one.why} for one in facts.problems],
@@ -129,6 +132,27 @@ def _machine(
         "reconciler": inventory.reconciler,
         "imported": inventory.imported.when if inventory.imported is not None else "",
         "leftOut": list(report.left_out),
+    }
+
+
+def _missing(name: str, facts: FleetFacts, rings: Mapping[str, str]) -> Shown:
+    """A machine whose key is known, and that has not reported."""
+    nothing = dict.fromkeys(("lastSeen", "why", "commit", "compare", "runtime", "reconciler", "imported"), "")
+    return {
+        **nothing,
+        "name": name,
+        "labels": {},
+        "group": NO_GROUP if facts.group_by else "all",
+        "ring": rings.get(name, ""),
+        "ageSeconds": None,
+        "silent": True,
+        "standing": MISSING,
+        "behind": None,
+        "state": {"kind": "silent", "reason": MISSING, "message": ""},
+        "variants": [],
+        "conditions": [],
+        "disk": {"freeBytes": 0, "totalBytes": 0},
+        "leftOut": [],
     }
 
 
@@ -222,7 +246,7 @@ def _totals(rows: Sequence[Shown]) -> Shown:
 
 def _matrix(rows: Sequence[Shown], facts: FleetFacts, forge: Forge) -> Shown:
     """A row for each model, those with the smallest share that is ready first."""
-    groups = sorted({row["group"] for row in rows})
+    groups = sorted({row["group"] for row in rows}, key=natural)
     cells: dict[str, dict[str, list[int]]] = {}
     for row in rows:
         for model, held in grouped(row["variants"], lambda one: str(one["model"])).items():
