@@ -10,6 +10,7 @@ from reconciler.cli.main import main
 from reconciler.host.clock import now
 from reconciler.machine_reports.folder import ReportFolder
 from reconciler.machine_reports.place import Sent
+from reconciler.machine_reports.select import open_place
 from tests.git_server import Repository
 from tests.machine_reports.documents import GOOD, know, machine, signed
 
@@ -69,7 +70,7 @@ def test_status_shows_each_ring(clone: Repository, reports: list[str], capsys: p
     assert (candidate["variant"], candidate["release"], candidate["wantedBy"]) == ("capitals-int4", GOOD.wanted, 2)
     assert [(one["name"], one["machines"], one["ready"]) for one in candidate["rings"]] == [
         ("canary", 2, 2),
-        ("broad", 0, 0),
+        ("broad", 1, 0),  # known, and without a report that counts
     ]
     assert view["doubted"][0].startswith("edge-3 (Forged: ")
     assert main(["rollout", "status", *reports]) == 0
@@ -77,6 +78,24 @@ def test_status_shows_each_ring(clone: Repository, reports: list[str], capsys: p
     assert "ring canary: edge-1, edge-2; at once" in text
     assert main(["rollout", "status", "late"]) == 1
     assert "there is no Rollout late" in capsys.readouterr().err
+
+
+def test_reports_are_read_from_a_git_server_as_for_the_fleet(
+    clone: Repository, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    subprocess.run(["git", "init", "-q", "--bare", str(tmp_path / "fleet.git")], check=True)
+    where, keys = f"file://{tmp_path}/fleet.git#machines", know(tmp_path / "keys", NAMES)
+    data, signature = signed(machine("edge-1", generated=now()), tmp_path)
+    place = open_place(where, folder=str(tmp_path), allow_file=True)
+    place.put(Sent(entry="edge-1", data=data, signature=signature))
+    told = ["rollout", "status", "--reports", where, "--keys", keys, "-o", "json"]
+    assert main([*told, "--allow-file"]) == 0
+    (candidate,) = json.loads(capsys.readouterr().out)["rollouts"][0]["candidates"]
+    assert [(one["machines"], one["ready"]) for one in candidate["rings"]] == [(2, 1), (1, 0)]
+    assert main([*told, "--allow-file", "--token-file", "missing"]) == 64
+    assert "--token-file: there is no file missing" in capsys.readouterr().err
+    assert main(told) == 64
+    assert "--allow-file" in capsys.readouterr().err
 
 
 def test_an_action_is_a_commit_of_the_users_own(clone: Repository, reports: list[str]) -> None:

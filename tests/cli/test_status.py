@@ -1,6 +1,11 @@
 """What `status` says of the machine itself, beside its variants."""
 
+from dataclasses import replace
+
+from reconciler.domain.machine_report import ReportSettings
+from reconciler.operations.report import Reporting
 from reconciler.reports.status import status_text
+from tests.at_rest import opened
 from tests.machine import TestMachine
 
 
@@ -14,6 +19,38 @@ def test_an_invalid_manifest_is_told_until_it_is_mended(machine: TestMachine) ->
     bad.unlink()
     assert machine.run("apply").code == 0
     assert "invalid" not in machine.run("status").out
+
+
+def test_whether_its_reports_arrive_is_told_by_status_and_doctor(machine: TestMachine) -> None:
+    config = machine.folder / "config.yaml"
+    place = machine.folder / "share" / "reports"
+    config.write_text(
+        f"apiVersion: reconciler.foundry/v1alpha1\nkind: MachineConfig\nname: edge-7\nreports: {{to: {place}}}\n"
+    )
+    opened_machine = opened(machine)
+    settings = ReportSettings(to=str(place))
+    traits = replace(opened_machine.traits, name="edge-7", reports=settings)
+    reporting = Reporting(replace(opened_machine, traits=traits), settings, None)
+
+    def told() -> tuple[str, str]:
+        status = machine.run("status", RECONCILER_CONFIG=str(config)).out.splitlines()[-1]
+        doctor = machine.run("doctor", RECONCILER_CONFIG=str(config)).out.splitlines()
+        return status, next(line for line in doctor if " report " in line)
+
+    status, doctor = told()
+    assert status == f"report: to {place}: none has arrived yet"
+    assert doctor.startswith("ok")
+    reporting.failed("ReportsUnreachable: there is no folder above it")
+    status, doctor = told()
+    assert "report: no report arrives at" in status
+    assert "there is no folder above it; none has arrived yet" in status
+    assert doctor.startswith("warning")
+    place.parent.mkdir()
+    reporting.send(unchanged=False)
+    status, doctor = told()
+    assert ": the last arrived at 20" in status
+    assert doctor.startswith("ok")
+    assert "report" not in machine.run("status").out.splitlines()[-1]
 
 
 def test_a_template_of_another_family_is_told_of_what_is_converted_already(machine: TestMachine) -> None:

@@ -23,7 +23,7 @@ from reconciler.gates.judgement import GATES, judge
 from reconciler.gates.performance import PerformanceGate
 from reconciler.gates.prompts import GoldenPrompt, PromptsGate
 from reconciler.gates.template import TemplateGate
-from reconciler.state.progress import Round, Scrubbed, scrub_progress
+from reconciler.state.progress import Reported, Round, Scrubbed, report_progress, scrub_progress
 from tests.daemon.faces import Faced, condition, conditions, faced
 from tests.planner.world import release
 
@@ -81,6 +81,7 @@ def busy(one: Faced) -> None:
     )
     scrubbed = Round(began="2026-01-01T00:00:00Z", ended="2026-01-02T00:00:00Z", checked=10**9, total=10**9)
     scrub_progress(one.layout).write(Scrubbed(last=scrubbed, now=replace(scrubbed, checked=10**8)))
+    report_progress(one.layout).write(Reported(to="x", when="2026-01-02T00:00:00Z", why="it does not answer"))
     one.board.step_ended(step("convert"))
     one.board.step_ended(step("fetch", download=3_000_000_000))
 
@@ -102,6 +103,8 @@ def test_what_they_say(one: Faced) -> None:
         ("reconciler_steps_total", (("action", "convert"), ("result", "done"))): 1,
         ("reconciler_fetched_bytes_total", ()): 3_000_000_000,
         ("reconciler_fetches_running", ()): 0,
+        ("reconciler_report_failing", ()): 1,
+        ("reconciler_report_timestamp_seconds", ()): 1_767_312_000,
         ("reconciler_conversions_running", ()): 1,
         ("reconciler_variants", (("condition", "Ready"), ("status", "True"))): 1,
         ("reconciler_variants", (("condition", "Ready"), ("status", "False"))): 1,

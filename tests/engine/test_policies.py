@@ -15,6 +15,9 @@ from reconciler.domain.release import Artifact
 from reconciler.engine.machine import open_machine
 from reconciler.engine.planning import Snapshot, take_snapshot
 from reconciler.engine.policies import with_builds
+from reconciler.planner.conditions import judge
+from reconciler.reports.render import plan_text
+from reconciler.reports.view import plan_view
 from reconciler.sources.manifests import load
 from tests.machine import TestMachine
 from tests.planner.world import desired, release
@@ -79,6 +82,12 @@ def test_one_that_warns(machine: TestMachine) -> None:
     found = looked(machine)
     assert (said(found), held(found)) == ([], [])
     assert said(found, warnings=True) == ["PolicyWarned capitals.yaml:6 spec.source"]
+    conditions = judge(found.resolution.desired, found.observed, {}, found.plan, {}, "2027-01-01T00:00:00Z")
+    met = conditions["capitals-int4"]["PoliciesMet"]
+    assert (met.status, met.reason) == ("False", "PolicyWarned")
+    assert "expected MIT, got Apache-2.0" in met.message
+    plan = plan_text(plan_view(found.plan, policies=found.resolution.policies))
+    assert "? capitals: policy house, rule licenses (" in plan
 
 
 def test_one_precision_alone(machine: TestMachine) -> None:

@@ -129,6 +129,15 @@ def test_a_new_machine_is_trusted_on_first_use_only(tmp_path: Path) -> None:
         keys.add("edge-7", first.public)
 
 
+def test_what_is_said_of_a_report_tells_nothing_of_the_disk(tmp_path: Path) -> None:
+    keys = KeyFolder(know(tmp_path / "keys", ("edge-7",)))
+    (tmp_path / "keys" / "edge-9.pub").write_bytes(b"no key")
+    for name, by in (("edge-7", "edge-8"), ("edge-8", "edge-8"), ("edge-9", "edge-9")):
+        judged = judge(name, *signed(machine(name), tmp_path, by=by), keys, now=NOW)
+        assert f"{name}.pub" in judged.why or "edge-7.pub" in judged.why
+        assert str(tmp_path) not in judged.why
+
+
 def test_what_is_no_key_is_not_kept(tmp_path: Path) -> None:
     keys = KeyFolder(str(tmp_path / "keys"))
     with pytest.raises(KeyUnusable):

@@ -140,6 +140,10 @@ def test_the_verb_shows_the_rings_of_a_clone(fleet: Fleet, cli: TestMachine, tmp
     told = cli.run("fleet", str(fleet.reports), "--repo", str(one.folder), "-o", "json").json()
     assert [(each["name"], each["ring"]) for each in told["machines"]] == [("edge-7", "canary")]
     assert [each["name"] for each in told["rollouts"][0]["rings"]] == ["canary", "broad"]
+    served = ("--repo", f"file://{one.folder}", "--branch", "main", "--allow-file")
+    by_url = cli.run("fleet", str(fleet.reports), *served, "-o", "json").json()
+    assert by_url["machines"][0]["ring"] == "canary"
+    assert by_url["rollouts"] == told["rollouts"]
 
 
 @pytest.fixture
@@ -155,7 +159,11 @@ def test_the_verb_shows_the_fleet_in_three_forms(fleet: Fleet, cli: TestMachine)
     keys, bare = know(fleet.folder / "keys", ("edge-7", "edge-8")), str(fleet.folder / "fleet.git")
     subprocess.run(["git", "init", "-q", "--bare", "-b", "main", bare], check=True)
     common = ("fleet", str(fleet.reports), "--keys", keys, "--group-by", "site")
+    know(fleet.folder / "keys", ("edge-70",))  # it has never reported
     told = cli.run(*common, "-o", "json").json()
+    missing = next(one for one in told["machines"] if one["name"] == "edge-70")
+    assert (missing["state"]["reason"], missing["silent"]) == ("NeverReported", True)
+    told["machines"].remove(missing)
     assert {one["name"]: one["standing"] for one in told["machines"]} == {"edge-7": VERIFIED, "edge-8": VERIFIED}
     page = cli.run(*common, "-o", "html")
     assert page.out.startswith("<!doctype html>")

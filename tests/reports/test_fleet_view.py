@@ -45,6 +45,15 @@ def row(view: Shown, name: str) -> Shown:
     return next(one for one in view["machines"] if one["name"] == name)
 
 
+def test_machines_stand_as_people_count_and_one_that_never_reported_is_among_them() -> None:
+    view = view_of(seen("edge-100"), seen("edge-11"), seen("edge-9"), known={"edge-2"}, missing={"edge-2"})
+    assert [one["name"] for one in view["machines"]] == ["edge-2", "edge-9", "edge-11", "edge-100"]
+    assert row(view, "edge-2")["state"]["kind"] == "silent"
+    assert "edge-2   it has never reported  nothing  unknown" in fleet_text(view)
+    assert "NeverReported" in fleet_page(view).html
+    assert view["totals"]["machines"] == 4
+
+
 @pytest.mark.parametrize(
     ("one", "kind", "reason"),
     [

@@ -148,7 +148,7 @@ def _missing(name: str, facts: FleetFacts, rings: Mapping[str, str]) -> Shown:
         "silent": True,
         "standing": MISSING,
         "behind": None,
-        "state": {"kind": "silent", "reason": MISSING, "message": ""},
+        "state": {"kind": "silent", "reason": MISSING, "message": "it has never reported"},
         "variants": [],
         "conditions": [],
         "disk": {"freeBytes": 0, "totalBytes": 0},
