@@ -6,6 +6,7 @@ import hashlib
 import json
 import re
 import threading
+import urllib.parse
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -92,7 +93,7 @@ class _Handler(BaseHTTPRequestHandler):
         )
         self.hub.requests.append(self.request_seen)
         with contextlib.suppress(BrokenPipeError, ConnectionResetError):
-            self._route(self.request_seen.path)
+            self._route(urllib.parse.unquote(self.request_seen.path))
 
     do_HEAD = do_GET
 
@@ -102,8 +103,8 @@ class _Handler(BaseHTTPRequestHandler):
     def _route(self, path: str) -> None:
         if match := re.fullmatch(r"/api/models/([^/]+/[^/]+)(?:/revision/([^/]+))?", path):
             self._with(match[1], match[2] or "main", self._info)
-        elif match := re.fullmatch(r"/api/models/([^/]+/[^/]+)/tree/([^/]+)", path):
-            self._with(match[1], match[2], self._tree)
+        elif match := re.fullmatch(r"/api/models/([^/]+/[^/]+)/tree/([^/]+)(?:/(.+))?", path):
+            self._with(match[1], match[2], lambda repo, _: self._tree(repo, f"{match[3]}/" if match[3] else ""))
         elif match := re.fullmatch(r"/(?:cdn/)?([^/]+/[^/]+)/resolve/([^/]+)/(.+)", path):
             self._with(match[1], match[2], lambda repo, _: self._file(repo, match[3]))
         else:
@@ -125,9 +126,12 @@ class _Handler(BaseHTTPRequestHandler):
         siblings = [{"rfilename": name} for name in repo.files]
         self._json({"id": "x/y", "sha": sha, "siblings": siblings, "private": False, "tags": []})
 
-    def _tree(self, repo: Repo, revision: str) -> None:
+    def _tree(self, repo: Repo, folder: str) -> None:
         listed: list[dict[str, Any]] = [{"type": "directory", "path": "onnx", "oid": "0" * 40, "size": 0}]
-        for name, data in repo.files.items():
+        inside = {name: data for name, data in repo.files.items() if name.startswith(folder)}
+        for name, data in inside.items():
+            if "/" in name.removeprefix(folder):
+                continue
             entry = {"type": "file", "path": name, "size": len(data), "oid": "0" * 40}
             if len(data) >= LARGE:
                 entry["lfs"] = {

@@ -17,7 +17,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from reconciler.domain.changes import Change, LongWork, PruneSource
+from reconciler.domain.changes import Change, LongWork, PruneSource, word_of
 from reconciler.domain.plan import Outcome
 from reconciler.domain.text.escape import for_terminal
 from reconciler.engine.options import Reporter
@@ -70,7 +70,7 @@ def _title(change: Change) -> str:
     kind = "source" if isinstance(change, PruneSource) else "artifact"
     what = change.variant or f"{kind} {change.build_key[7:19]}"
     number = f":{change.number}" if change.number else ""
-    return f"{change.action} {what}{number}"
+    return f"{word_of(change)} {what}{number}"
 
 
 def _ending(outcome: Outcome) -> str:

@@ -325,6 +325,11 @@ Removal = RemoveRelease | PruneArtifact | PruneSource
 Change = LongWork | Verify | Register | RepairRelease | RepairArtifact | Removal
 
 
+def word_of(change: Change) -> str:
+    """For people: a ready ONNX model is not converted."""
+    return "take" if isinstance(change, Convert) and change.release.recipe.as_is else change.action
+
+
 def pull_key(build_key: str, offer: Offer) -> str:
     return f"{build_key}@{offer.digest[7:23]}"
 

@@ -208,7 +208,8 @@ class Model(ModelOptions):
     """One `kind: Model` document, with every reference resolved and every default filled in.
 
     `source_path` and `adapter_path` are absolute; `file` is as the user names it (for messages), `line` 1-based.
-    A model from a remote source has `remote` and no `source_path`: each machine keeps its files in its own cache.
+    A model from a remote source has `remote` and no `source_path`: each machine keeps its files in its own cache. One
+    that is `ready` is an ONNX folder, which is served as it is.
     `lines` says where single fields stand: those that a source, once looked at, can turn out not to fit.
     """
 
@@ -220,6 +221,7 @@ class Model(ModelOptions):
     annotations: dict[str, str] = field(default_factory=dict)
     source_path: str = ""
     remote: LockedSource | None = None
+    ready: bool = False
     adapter_path: str | None = None
     precisions: tuple[str, ...]
     template: Template

@@ -31,7 +31,17 @@ class Recipe:
     precision: str
     options: dict[str, str | int | bool]
     target: Target
-    tools: dict[str, str]  # package -> version, see conversion.toolchain
+    tools: dict[str, str]  # package -> version, see conversion.toolchain; none where nothing is converted
+
+    @property
+    def as_is(self) -> bool:
+        """The artifact is the source's own files: a ready ONNX folder. `precision` is then what its author says."""
+        return not self.tools
+
+    @property
+    def timed_as(self) -> str:
+        """Under which builds that take as long are remembered."""
+        return "as-is" if self.as_is else self.precision
 
     @cached_property
     def build_key(self) -> str:

@@ -157,7 +157,7 @@ class JobQueue:
 
     def _prewarm(self, changes: list[LongWork], context: PassContext) -> None:
         """Begin the slow imports while cheaper work goes on."""
-        converting = [change for change in changes if isinstance(change, Convert)]
+        converting = [one for one in changes if isinstance(one, Convert) and not one.release.recipe.as_is]
         if converting:
             precisions = {change.release.recipe.precision for change in converting}
             keys = {change.build_key for change in converting} & set(context.resolution.sources)

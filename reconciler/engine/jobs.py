@@ -8,7 +8,7 @@ from typing import Any
 from reconciler.conversion.client.job_client import Attempt
 from reconciler.domain.changes import Convert, FetchSource, Measure, MeasureServed
 from reconciler.domain.desired import Desired
-from reconciler.domain.errors import ConversionFailed, ConverterLost, DiskFull, PermanentError
+from reconciler.domain.errors import Cancelled, ConversionFailed, ConverterLost, DiskFull, PermanentError
 from reconciler.domain.machine.registries import LOCAL, PREFER_REGISTRY
 from reconciler.domain.measured import Measured, unmeasured
 from reconciler.domain.reference import Comparison
@@ -18,6 +18,7 @@ from reconciler.engine.job import Job
 from reconciler.engine.machine import stored_artifact
 from reconciler.engine.pass_context import make_runtime
 from reconciler.engine.registries import builders_numbers
+from reconciler.engine.resolve import Source
 from reconciler.engine.source_trust import SourceTrust
 from reconciler.gates.judgement import missing_measurements, needed
 from reconciler.gates.runtime import Rehearsal
@@ -25,6 +26,7 @@ from reconciler.host import durable
 from reconciler.host.disk_usage import disk_free
 from reconciler.planner.plan_steps import RESERVE
 from reconciler.sources.download import Download
+from reconciler.sources.folder.taking import take_files
 from reconciler.sources.select import REMOTES
 
 LARGER_THAN_PREDICTED, SMALL_FILES_BYTES = 4, 1 << 30  # of what a conversion may write
@@ -36,6 +38,10 @@ class ConversionJob(Job[Convert]):
 
     def work(self) -> None:
         source = self.context.source(self.change.build_key)
+        if source.recipe.as_is:
+            self.progressed(0.0, "taking it as it is")
+            take_files(source.path, source.files, self._tree, self._copied)
+            return
         attempt = Attempt()
         self.when_cancelled(attempt.cancel)
         self.progressed(0.0, "starting Olive, its imports take some seconds")
@@ -56,9 +62,26 @@ class ConversionJob(Job[Convert]):
                 self._comparison = compare(self, self._tree, attempt, done=1.0)
 
     def take(self) -> None:
+        source = self.context.source(self.change.build_key)
+        for file in source.files:  # compared while they were copied
+            self.context.machine.stamps.vouch(os.path.join(self._tree, file.path), file.digest)
         store_conversion(self.change.build_key, self._tree, self.context)
+        if source.files:
+            self._forget_fetched(source)
         if self._comparison is not None:
             self.context.machine.records.save_comparison(self._comparison)
+
+    def _copied(self, done: int, total: int) -> None:
+        if self.cancelled:
+            raise Cancelled("it was cancelled", delay=0)
+        self.progressed(done / total if total else 1.0, f"taking it as it is: {size_text(done)} of {size_text(total)}")
+
+    def _forget_fetched(self, source: Source) -> None:
+        """The store has what was fetched only for it: weights lie once. What is known of the source stays."""
+        machine, held = self.context.machine, self.context.machine.store.artifacts()
+        others = self.context.resolution.sources.items()
+        if source.remote is not None and all(key in held for key, one in others if one.path == source.path):
+            machine.sources.free_files(source.remote.digest)
 
     @property
     def _tree(self) -> str:

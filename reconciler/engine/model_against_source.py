@@ -49,7 +49,7 @@ def foreign_adapter(model: Model, adapter: SourceAdapter, source: SourceModel) -
 
 def more_tokens(model: Model, adapter: SourceAdapter, source: SourceModel) -> list[Problem]:
     """The tokenizer that is served is the base's: in it these are plain text."""
-    more = sorted({*adapter.tokens} - {*source.tokens}) if source.shapes else []
+    more = sorted({*adapter.tokens} - {*source.tokens}) if source.looked_at else []
     if not more:
         return []
     named = ", ".join(more[:FEW]) + (f" and {len(more) - FEW} more" if len(more) > FEW else "")
@@ -61,7 +61,7 @@ def more_tokens(model: Model, adapter: SourceAdapter, source: SourceModel) -> li
 def not_locked(model: Model, source: LockedSource) -> Problem:
     message = f"{source} is not in {LOCK_NAME}, so its files are not pinned"
     hint = "run `reconciler lock` and commit the file"
-    return _problem(model, f"spec.source.{source.kind}", "HubNotLocked", message, hint)
+    return _problem(model, source.field, "HubNotLocked", message, hint)
 
 
 def untrusted(model: Model, field: str, message: str, hint: str) -> Problem:
@@ -75,7 +75,7 @@ def moved_upstream(model: Model, source: LockedSource) -> list[Problem]:
         return []
     message = f"the default branch of {source.repo} is at {source.upstream}"
     hint = "to follow it, write that as revision and run `reconciler lock`"
-    return [_problem(model, f"spec.source.{source.kind}.revision", "UpstreamMoved", message, hint)]
+    return [_problem(model, f"{source.field}.revision", "UpstreamMoved", message, hint)]
 
 
 def unsupported(model: Model, precision: str, reason: str) -> Problem:

@@ -63,7 +63,7 @@ class PolicyJudge:
         if remote is None:
             return self._folder("spec.source", model.source_path, doubts, is_known=source.known)
         card = (self._cards(source.path) if source.path else None) or remote.card
-        field = f"spec.source.{remote.kind}"
+        field = remote.field
         doubt, hint = doubts.of(field)
         fetches = self._trust is None or self._trust.converts  # a machine that only pulls never sees the source
         comes = fetches and any(file.path == README for file in remote.files)

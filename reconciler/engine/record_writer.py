@@ -65,8 +65,9 @@ def _record_timing(context: PassContext, outcome: Outcome) -> None:
     if isinstance(change, FetchSource | Pull):
         records.save_timing(change.action, "", change.cost.download_bytes, outcome.seconds)
     elif isinstance(change, Convert | Measure | Verify | Register):
-        wanted = context.wanted(change.variant)
-        records.save_timing(change.action, wanted.release.precision, wanted.source_bytes, outcome.seconds)
+        wanted, recipe = context.wanted(change.variant), change.release.recipe
+        precision = recipe.timed_as if isinstance(change, Convert) else recipe.precision
+        records.save_timing(change.action, precision, wanted.source_bytes, outcome.seconds)
 
 
 def record_pass(machine: Machine, last: Snapshot, result: PassResult) -> str:

@@ -10,6 +10,7 @@ from reconciler.conversion.memory import predict_memory
 from reconciler.conversion.prediction import predict_bytes, predict_peak_bytes
 from reconciler.conversion.toolchain import tools_for
 from reconciler.domain.desired import Desired, DesiredRelease
+from reconciler.domain.digest import StoredFile
 from reconciler.domain.errors import Problem
 from reconciler.domain.manifest import Model, variant_name
 from reconciler.domain.plain_data import as_dict
@@ -46,11 +47,13 @@ class Resolution:
 
 @dataclass(frozen=True, kw_only=True)
 class Source:
-    """What the converter is given for one build key."""
+    """What the converter is given for one build key; `files` are those that are taken as they are."""
 
     recipe: Recipe
     path: str
     adapter: str | None
+    files: tuple[StoredFile, ...] = ()
+    remote: LockedSource | None = None
 
 
 def resolve(
@@ -158,7 +161,7 @@ class _Resolver:
 
     def _model(self, model: Model) -> list[DesiredRelease]:
         if model.remote is None:
-            return self._inspected(model, self._folder(model.source_path))
+            return self._inspected(model, self._folder(model.source_path, ready=model.ready))
         if not model.remote.files:
             self.problems.append(complaints.not_locked(model, model.remote))
             self._judge_by_policies(model, unseen(model.remote))
@@ -214,10 +217,16 @@ class _Resolver:
                 continue
             wanted.append(replace(self._wanted(model, source, recipe, template), fetch=fetch))
             if fetch is None or fetch.known:
-                self.sources[recipe.build_key] = Source(recipe=recipe, path=source.path, adapter=model.adapter_path)
+                self.sources[recipe.build_key] = Source(
+                    recipe=recipe,
+                    path=source.path,
+                    adapter=model.adapter_path,
+                    files=source.files if recipe.as_is else (),
+                    remote=model.remote,
+                )
         self.warnings += [complaints.of_folder(model, warning) for warning in source.warnings]
         self.warnings += complaints.short_context(model, source)
-        if source.shapes:  # it was looked at
+        if source.looked_at:
             self.warnings += complaints.foreign_template(model, source)
             self.warnings += complaints.unending_template(model, source, template)
         return wanted
@@ -226,10 +235,11 @@ class _Resolver:
         self, model: Model, source: SourceModel, adapter: str | None, precision: str
     ) -> tuple[Recipe, str | None]:
         """The recipe, and why it cannot be converted rightly, if so."""
-        key = (model.source_path, source.digest, adapter, precision, model.quantization, model.target)
+        key = (model.source_path, source.ready, source.digest, adapter, precision, model.quantization, model.target)
         if key not in self._judged:
             recipe = _recipe(model, source, adapter, precision)
-            unfit = source.known and refusal(source.config, precision, model.target, recipe.options)
+            converted = source.known and not source.ready
+            unfit = converted and refusal(source.config, precision, model.target, recipe.options)
             self._judged[key] = recipe, unfit or None
         return self._judged[key]
 
@@ -255,8 +265,11 @@ class _Resolver:
 
     def _predict(self, model: Model, source: SourceModel, recipe: Recipe) -> Predicted:
         """Nothing for an artifact that is held, and for a source that was never here."""
-        if recipe.build_key in self._held or not source.shapes:
+        if recipe.build_key in self._held or not source.looked_at:
             return 0, 0, {}
+        if recipe.as_is:
+            taken = sum(file.size for file in source.files)
+            return taken, taken, {}
         if recipe.build_key not in self._predicted:
             memory = predict_memory(source, recipe)
             fitting = [name for name in memory if self._judge(model, source, recipe.adapter, name)[1] is None]
@@ -286,7 +299,7 @@ def _release(model: Model, recipe: Recipe, template: str) -> Release:
 
 
 def _recipe(model: Model, source: SourceModel, adapter: str | None, precision: str) -> Recipe:
-    used = honoured_options(precision, model.quantization.algorithm)
+    used = honoured_options(precision, model.quantization.algorithm) if not model.ready else ()
     return Recipe(
         source=source.digest,
         adapter=adapter,
@@ -294,7 +307,7 @@ def _recipe(model: Model, source: SourceModel, adapter: str | None, precision: s
         precision=precision,
         options={k: v for k, v in as_dict(model.quantization).items() if k in used and v is not None},
         target=model.target,
-        tools=dict(tools_for(adapter)),
+        tools=dict(tools_for(adapter)) if not model.ready else {},
     )
 
 

@@ -13,7 +13,7 @@ from reconciler.domain.errors import TemporaryError
 from reconciler.domain.machine.registries import LOCAL
 from reconciler.domain.machine.trust import ENFORCE, OFF, SourceRule, TrustPolicy
 from reconciler.domain.manifest import Model
-from reconciler.domain.sources.locked import LockedSource, is_included
+from reconciler.domain.sources.locked import LockedSource
 from reconciler.domain.text.quoting import in_short, shown
 from reconciler.engine.machine import Machine
 from reconciler.engine.trust import KeyRings
@@ -90,14 +90,14 @@ class SourceTrust:
         if remote is None or not remote.files:
             return
         if (doubt := self._once((remote.key, remote.digest), partial(self._of_locked, remote))) is not None:
-            yield f"spec.source.{remote.kind}", doubt
+            yield remote.field, doubt
 
     def fields_asked(self, model: Model) -> frozenset[str]:
         """The fields of its manifest whose sources have to be signed here."""
         places = {"spec.source": model.source_path, "spec.source.adapter": model.adapter_path}
         names = {field: path.replace(os.sep, "/") for field, path in places.items() if path}
         if model.remote is not None:
-            names[f"spec.source.{model.remote.kind}"] = f"{model.remote.kind}/{model.remote.repo}"
+            names[model.remote.field] = f"{model.remote.kind}/{model.remote.repo}"
         return frozenset(field for field, name in names.items() if self.policy.rule_for_source(name).mode != OFF)
 
     def _once(self, key: object, look: Callable[[], Doubt | None]) -> Doubt | None:
@@ -145,11 +145,7 @@ class SourceTrust:
         if rule.mode == OFF:
             return None
         digests = {file.path: f"sha256:{file.sha256}" for file in source.files}
-        files = _Files(
-            names=lambda: digests,
-            digest_of=digests.__getitem__,
-            is_expected=lambda name: is_included(name, source.include),
-        )
+        files = _Files(names=lambda: digests, digest_of=digests.__getitem__, is_expected=source.includes)
         return self._judged(rule, str(source), path, files, HINT if path else NOT_HERE)
 
     def _judged(self, rule: SourceRule, name: str, path: str, files: _Files, hint: str) -> Doubt | None:

@@ -168,7 +168,7 @@ def _fields(model: Model, precisions: tuple[str, ...]) -> Iterator[tuple[str, ob
     yield from gate_fields(model.gates, precisions)
     for name, value in as_dict(model).items():
         if name == "remote" and model.remote is not None:
-            yield from _flat(f"spec.source.{model.remote.kind}", {**value, "kind": None})
+            yield from _flat(model.remote.field, {**value, "kind": None, "ready": None})
         elif name not in _SHOWN_ELSEWHERE:
             yield from _flat(_NAMES.get(name, f"spec.{camel(name)}"), value)
 

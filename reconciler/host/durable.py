@@ -157,14 +157,18 @@ def share(source: str, destination: str) -> str:
     return "hardlink" if _hardlink(source, destination) else ""
 
 
-def copy_hashed(source: str, destination: str, mode: int = 0o444) -> tuple[str, int]:
-    """Copy into a new file; the digest and size are those of the bytes that were written."""
+def copy_hashed(
+    source: str, destination: str, mode: int = 0o444, on_bytes: Callable[[int], None] = lambda count: None
+) -> tuple[str, int]:
+    """Copy into a new file; the digest and size are those of the bytes that were written. `on_bytes` is called with
+    the size so far, and what it raises ends the copy."""
     with full_disk_named(destination), open(source, "rb") as original:
         hashing, size = hashlib.sha256(), 0
         with _new_file(destination, mode) as copy:
             while chunk := original.read(CHUNK):
                 hashing.update(chunk)
                 size += copy.write(chunk)
+                on_bytes(size)
         return "sha256:" + hashing.hexdigest(), size
 
 

@@ -25,6 +25,7 @@ from reconciler.domain.sources.locked import (
     LOCK_NAME,
     LockedSource,
     SourceFacts,
+    SourceKey,
 )
 from reconciler.domain.sources.model_card import ModelCard
 from reconciler.domain.text.names import camel
@@ -37,12 +38,12 @@ from reconciler.manifests.paths import ParseContext
 from reconciler.manifests.problems import accepted
 from reconciler.manifests.schema import ModelManifest
 from reconciler.manifests.source_facts import HINT, LONGEST_MESSAGE, LockInvalid
-from reconciler.manifests.source_schema import REMOTE_KINDS
+from reconciler.manifests.source_schema import READY_KINDS, REMOTE_KINDS
 
 MAX_FILES = 1_000  # of one source
 
 T = TypeVar("T")
-Entries = dict[tuple[str, str, str, tuple[str, ...]], LockedSource]
+Entries = dict[SourceKey, LockedSource]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,7 +53,7 @@ class _LockFile:
 
 
 _CODEC = Codec(_LockFile, camel)
-_LEFT_OUT = {"kind": HUGGINGFACE, "include": [], "upstream": ""}
+_LEFT_OUT = {"kind": HUGGINGFACE, "include": [], "ready": False, "folder": "", "upstream": ""}
 _ELSEWHERE = ("facts", "card")  # in files of their own
 
 
@@ -93,13 +94,15 @@ def _check(source: LockedSource, place: str) -> None:
     for name in _ELSEWHERE:
         if getattr(source, name) is not None:
             raise LockInvalid(f"{place}{name}: expected no field of this name")
-    if source.kind not in REMOTE_KINDS:
-        raise LockInvalid(f"expected a source of the kind {listed(REMOTE_KINDS)}, got {shown(source.kind)}")
+    kinds = READY_KINDS if source.ready else REMOTE_KINDS
+    if source.kind not in kinds:
+        raise LockInvalid(f"expected a source of the kind {listed(kinds)}, got {shown(source.kind)}")
+    folder = {"folder": source.folder} if source.folder else {}
     include = {"include": list(source.include)} if source.include else {}
     for revision in filter(None, (source.revision, source.upstream)):
-        declared = {"repo": source.repo, "revision": revision, **include}
+        declared = {"repo": source.repo, "revision": revision, **folder, **include}
         document = YamlDocument(data=declared, lines={(): 0}, first_line=0, last_line=0, problems=())
-        found = accepted(document, LOCK_NAME, REMOTE_KINDS[source.kind])
+        found = accepted(document, LOCK_NAME, kinds[source.kind])
         if isinstance(found, tuple):
             raise LockInvalid(f"{place}{found[0].field}: {found[0].message}")
     if not 1 <= len({file.path.casefold() for file in source.files}) == len(source.files) <= MAX_FILES:
@@ -119,7 +122,14 @@ class Lock:
         if remote is None:
             return None
         kind, held = remote
-        declared = LockedSource(kind=kind, repo=held.repo, revision=held.revision, include=tuple(held.include or ()))
+        declared = LockedSource(
+            kind=kind,
+            repo=held.repo,
+            revision=held.revision,
+            include=tuple(held.include or ()),
+            ready=given is not None and given.spec.source.onnx is not None,
+            folder=getattr(held, "folder", None) or "",
+        )
         locked = self._entries.get(declared.key)
         if locked is None:
             return declared

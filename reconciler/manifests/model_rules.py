@@ -16,9 +16,10 @@ from reconciler.manifests.described import values_of
 from reconciler.manifests.gate_rules import gates_of
 from reconciler.manifests.loader import YamlDocument
 from reconciler.manifests.lock_file import Lock
+from reconciler.manifests.ready_rules import check_ready, gates_of_ready
 from reconciler.manifests.schema import JinjaTemplate, ModelManifest, RolesTemplate
 from reconciler.manifests.selectors.rules import check_selector
-from reconciler.manifests.source_schema import REMOTE_KINDS
+from reconciler.manifests.source_schema import READY_KINDS, REMOTE_KINDS
 from reconciler.manifests.template_rules import template_of
 from reconciler.templates.presets import preset
 
@@ -27,6 +28,9 @@ _SOUGHT = (
     ("spec", "source"),
     ("spec", "source", "adapter"),
     *(("spec", "source", kind, *inner) for kind in REMOTE_KINDS for inner in ((), ("revision",))),
+    ("spec", "source", "onnx"),
+    ("spec", "source", "onnx", "path"),
+    *(("spec", "source", "onnx", kind, *inner) for kind in READY_KINDS for inner in ((), ("revision",))),
     ("spec", "precisions"),
     ("spec", "promptTemplate"),
     ("spec", "generation", "maxLength"),
@@ -45,19 +49,25 @@ def model_of(declaration: Declaration[ModelManifest], templates: Templates, lock
     before = len(declaration.log.problems)
     _check_annotations(declaration)
     _check_precisions(declaration)
-    _check_quantization(declaration)
+    ready = "onnx" in declaration.keys("spec", "source")
+    if ready:
+        check_ready(declaration)
+    else:
+        _check_quantization(declaration)
     check_selector(declaration, ("spec", "nodeSelector"))
-    source = declaration.located(("spec", "source", "path"), "folder")
+    place = ("onnx", "path") if ready else ("path",)
+    source = declaration.located(("spec", "source", *place), "folder")
     adapter = declaration.located(("spec", "source", "adapter"), "folder")
     template = _template(declaration, templates)
     gates = gates_of(declaration)
+    gates = gates_of_ready(declaration, gates) if ready and gates is not None else gates
     given = declaration.manifest
     if given is None or len(declaration.log.problems) > before or template is None:
         return None
     gates = gates or GateSpec()
     if fixtures := tuple(one for one in template.fixtures if one.asked):
         gates = gates.with_gate(TemplateGate(fixtures=fixtures))
-    places = {"source_path": source or "", "adapter_path": adapter, "remote": remote}
+    places = {"source_path": source or "", "adapter_path": adapter, "remote": remote, "ready": ready}
     return _model(given, declaration, template=template, gates=gates, **places)
 
 

@@ -16,6 +16,7 @@ from reconciler.manifests.loader import Plain
 
 _PART = r"[A-Za-z0-9](?:[A-Za-z0-9_.-]{0,94}[A-Za-z0-9_])?"
 _REPO = re.compile(f"{_PART}/{_PART}")
+_FOLDER = re.compile(r"[A-Za-z0-9._+=@-]{1,128}")
 _PATTERN = re.compile(r"[A-Za-z0-9._*?+=@-]{1,128}")
 
 
@@ -49,6 +50,16 @@ FilePattern = Annotated[
     ),
 ]
 
+
+def is_folder(text: str) -> bool:
+    """In a repository: plain names, none of which leads elsewhere."""
+    parts = text.split("/")
+    return len(text) <= 200 and all(_FOLDER.fullmatch(part) and part.strip(".") for part in parts)
+
+
+Folder = Annotated[
+    str, Predicate(is_folder), expect("a folder of the repository, such as cpu_and_mobile/cpu-int4", as_text)
+]
 FilePatterns = Annotated[list[FilePattern], Field(min_length=1, max_length=50)]
 
 
@@ -69,8 +80,32 @@ class HuggingFace(RemoteManifest):
     revision: Revision = Field(description="The commit: 40 hex digits. A branch could move.")
 
 
+class OnnxHuggingFace(HuggingFace):
+    """A ready ONNX folder on the hub, pinned like any other source."""
+
+    folder: Folder | None = optional("The folder of the repository that it lies in. Default: the top.")
+
+
 def _either(schema: dict[str, Any]) -> None:
-    schema["oneOf"] = [{"required": [kind]} for kind in ("path", *REMOTE_KINDS)]
+    schema["oneOf"] = [{"required": [kind]} for kind in ("path", *REMOTE_KINDS, "onnx")]
+
+
+def _either_ready(schema: dict[str, Any]) -> None:
+    schema["oneOf"] = [{"required": [kind]} for kind in ("path", *READY_KINDS)]
+
+
+class OnnxManifest(Strict):
+    """An onnxruntime-genai folder, which is served as it is: nothing is converted."""
+
+    model_config = ConfigDict(json_schema_extra=_either_ready)
+
+    path: RelativePath | None = optional("A folder with genai_config.json, relative to this file.")
+    huggingface: OnnxHuggingFace | None = optional("Such a folder on the Hugging Face hub, instead of `path`.")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _only_one(cls, value: object) -> object:
+        return _one_of(value, ("path", *READY_KINDS))
 
 
 class SourceManifest(Strict):
@@ -80,33 +115,43 @@ class SourceManifest(Strict):
 
     path: RelativePath | None = optional("A folder in Hugging Face layout, relative to this file.")
     huggingface: HuggingFace | None = optional("A model on the Hugging Face hub, instead of `path`.")
+    onnx: OnnxManifest | None = optional("A ready ONNX model, which is served as it is, instead of `path`.")
     adapter: RelativePath | None = optional("A LoRA adapter folder that is merged in first.")
 
     @model_validator(mode="before")
     @classmethod
     def _only_one(cls, value: object) -> object:
-        if not isinstance(value, dict):
-            return value
-        kinds = ("path", *REMOTE_KINDS)
-        expected = listed([f"`{kind}`" for kind in kinds])
-        if "oci" in value and "oci" not in kinds:
-            hint = "download the model and give its folder as `path`"
-            raise refusal(expected, Plain("oci"), f"oci is not supported yet; {hint}", "NotSupported")
-        given = [kind for kind in kinds if not is_null(value.get(kind, Plain()))]
-        if len(given) != 1:
-            raise refusal(f"one source, either {expected}", Plain(" and ".join(given) or "neither"))
-        return value
+        return _one_of(value, ("path", *REMOTE_KINDS, "onnx"))
 
     @property
     def remote(self) -> tuple[str, RemoteManifest] | None:
         """The kind, and what is declared of it; None for a folder."""
-        return next(((kind, held) for kind in REMOTE_KINDS if (held := getattr(self, kind)) is not None), None)
+        place, kinds = (self, REMOTE_KINDS) if self.onnx is None else (self.onnx, READY_KINDS)
+        return next(((kind, held) for kind in kinds if (held := getattr(place, kind)) is not None), None)
 
 
-# By name of the field.
-REMOTE_KINDS: dict[str, type[RemoteManifest]] = {
-    name: kind
-    for name, field in SourceManifest.model_fields.items()
-    for kind in getattr(field.annotation, "__args__", ())
-    if isinstance(kind, type) and issubclass(kind, RemoteManifest)
-}
+def _one_of(value: object, kinds: tuple[str, ...]) -> object:
+    if not isinstance(value, dict):
+        return value
+    expected = listed([f"`{kind}`" for kind in kinds])
+    if "oci" in value and "oci" not in kinds:
+        hint = "download the model and give its folder as `path`"
+        raise refusal(expected, Plain("oci"), f"oci is not supported yet; {hint}", "NotSupported")
+    given = [kind for kind in kinds if not is_null(value.get(kind, Plain()))]
+    if len(given) != 1:
+        raise refusal(f"one source, either {expected}", Plain(" and ".join(given) or "neither"))
+    return value
+
+
+def _kinds_of(place: type[Strict]) -> dict[str, type[RemoteManifest]]:
+    """By name of the field."""
+    return {
+        name: kind
+        for name, field in place.model_fields.items()
+        for kind in getattr(field.annotation, "__args__", ())
+        if isinstance(kind, type) and issubclass(kind, RemoteManifest)
+    }
+
+
+REMOTE_KINDS = _kinds_of(SourceManifest)
+READY_KINDS = _kinds_of(OnnxManifest)  # of ready ONNX folders

@@ -92,7 +92,7 @@ class PartsGatherer:
 
     def _source(self, model: Model) -> SourceParts:
         if model.remote is None:
-            looked = self._folders.source(model.source_path)
+            looked = self._folders.source(model.source_path, ready=model.ready)
             return _parts(looked, _base_name(model.source_path), looked.files, NO_CARD)
         source = model.remote
         looked = self._folders.locked(source).model or described(source) or unseen(source)

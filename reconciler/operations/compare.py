@@ -89,7 +89,7 @@ class _Reading:
         if model.remote is not None:
             self.sources[model.remote.digest] = str(model.remote)
             return unseen(model.remote)
-        source = folders.source(model.source_path)
+        source = folders.source(model.source_path, ready=model.ready)
         self.sources[source.digest] = _named(folders, model.source_path)
         return source
 

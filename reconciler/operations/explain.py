@@ -29,7 +29,7 @@ def explain(machine: Machine, parsed: Parsed, resolution: Resolution, wanted: Se
     explained, parts = [], []
     for one in wanted:
         recipe, source = one.release.recipe, resolution.sources[one.release.recipe.build_key]
-        olive = olive_config(recipe, source.path, "out", "cache", adapter_path=source.adapter)
+        olive = {} if recipe.as_is else olive_config(recipe, source.path, "out", "cache", adapter_path=source.adapter)
         artifact = observed.artifacts.get(recipe.build_key)
         parts.append(gatherer.variant(one))
         explained.append(

@@ -179,9 +179,9 @@ class Export:
 
     def _facts(self) -> Iterator[tuple[str, bytes]]:
         folders, models = OnDisk(self._machine.stamps, self._machine.sources), self._parsed.models
-        sources, adapters = {one.source_path for one in models}, {one.adapter_path for one in models}
+        sources, adapters = {one.source_path: one.ready for one in models}, {one.adapter_path for one in models}
         for relative, path in self._gathered.folders.items():
-            if path in sources and not (source := folders.source(path)).problems:
+            if path in sources and not (source := folders.source(path, ready=sources[path])).problems:
                 yield f"{relative}/{MODEL_FACTS}", model_facts(source)
             if path in adapters and not (adapter := folders.adapter(path)).problems:
                 yield f"{relative}/{ADAPTER_FACTS}", adapter_facts(adapter)

@@ -21,10 +21,9 @@ from reconciler.domain.sources.locked import (
     LockedFile,
     LockedSource,
     SourceFacts,
-    is_included,
 )
 from reconciler.domain.sources.model_card import ModelCard
-from reconciler.domain.sources.source_model import INDEX, SMALL_FILES
+from reconciler.domain.sources.source_model import GENAI_CONFIG, INDEX, ONNX_GRAPH, SMALL_FILES
 from reconciler.domain.text.quoting import shown
 from reconciler.manifests import lock_file, source_facts
 from reconciler.manifests.lock_file import Entries
@@ -88,7 +87,7 @@ def lock(
         entries[key] = replace(source, upstream=upstream[repository])
     data = _rendered(entries)
     described: dict[str, SourceFacts] = {}
-    for source in entries.values():
+    for source in (one for one in entries.values() if not one.ready):
         one = described.get(source.digest) or facts.get(source.digest)
         if one is None or not source_facts.fit(one, source):
             one = _facts(source, remotes[source.kind], say)
@@ -153,6 +152,7 @@ def read_cards(folder: str) -> dict[str, ModelCard]:
 
 def _card(source: LockedSource, remote: RemoteSource, say: Callable[[str], None]) -> ModelCard | None:
     """Of the revision, whether or not `include` takes its README.md. None, with a warning, where it cannot be asked."""
+    source = replace(source, folder="")  # a repository has one, at its top
     try:
         sizes = {str(one["path"]): int(one["size"]) for one in remote.tree(source)}
         if sizes.get(README, LARGEST + 1) > LARGEST:
@@ -167,7 +167,7 @@ def _card(source: LockedSource, remote: RemoteSource, say: Callable[[str], None]
 
 def _pin(source: LockedSource, remote: RemoteSource, say: Callable[[str], None]) -> LockedSource:
     listed = remote.tree(source)
-    chosen = sorted((one for one in listed if is_included(one["path"], source.include)), key=lambda f: f["path"])
+    chosen = sorted((one for one in listed if source.includes(one["path"])), key=lambda f: f["path"])
     _check(source, chosen, [one["path"] for one in listed])
     say(f"{source}: {len(chosen)} files, {sum(one['size'] for one in chosen):,} bytes")
     with tempfile.TemporaryDirectory(prefix="reconciler-lock-") as folder:
@@ -202,6 +202,11 @@ def _fetch(source: LockedSource, file: LockedFile, remote: RemoteSource, folder:
 def _check(source: LockedSource, chosen: list[dict[str, Any]], names: list[str]) -> None:
     """Refuse what no machine can convert here, where the user looks, and not after a download."""
     found = {one["path"] for one in chosen}
+    if len(chosen) > lock_file.MAX_FILES:
+        raise PermanentError(f"{source} has more than {lock_file.MAX_FILES:,} files", code="TooManyFiles")
+    if source.ready:
+        _check_ready(source, found)
+        return
     if not any(name.endswith(".safetensors") for name in found):
         pickled = next((name for name in sorted(names) if name.endswith(_PICKLED)), "")
         held = f"; {shown(pickled)} is a pickle, and reading one can run code" if pickled else ""
@@ -216,8 +221,15 @@ def _check(source: LockedSource, chosen: list[dict[str, Any]], names: list[str])
             hint="a model folder is what `save_pretrained` writes",
             code="ConfigMissing",
         )
-    if len(chosen) > lock_file.MAX_FILES:
-        raise PermanentError(f"{source} has more than {lock_file.MAX_FILES:,} files", code="TooManyFiles")
+
+
+def _check_ready(source: LockedSource, found: set[str]) -> None:
+    if GENAI_CONFIG not in found or not any(name.endswith(ONNX_GRAPH) for name in found):
+        raise PermanentError(
+            f"{source} has no {GENAI_CONFIG} beside an ONNX file",
+            hint="a ready ONNX folder often lies deeper in its repository: name it by `folder`",
+            code="GenaiConfigMissing",
+        )
 
 
 def _file(source: LockedSource, listed: dict[str, Any], remote: RemoteSource, folder: str) -> LockedFile:

@@ -142,8 +142,9 @@ def check_again(facts: VariantFacts, number: int) -> Iterator[MeasureServed | Ve
 
 
 def _seconds(action: str, facts: VariantFacts) -> float | None:
-    wanted = facts.wanted
-    return _estimate(action, wanted.release.precision, wanted.source_bytes, facts.recorded.timings)
+    wanted, recipe = facts.wanted, facts.wanted.release.recipe
+    precision = recipe.timed_as if action == "convert" else recipe.precision
+    return _estimate(action, precision, wanted.source_bytes, facts.recorded.timings)
 
 
 def _estimate(action: str, precision: str, source_bytes: int, timings: Iterable[Timing]) -> float | None:

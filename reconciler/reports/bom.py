@@ -172,6 +172,7 @@ def _variant_properties(one: VariantParts) -> Iterator[Json]:
     named: dict[str, object] = {"model": release.model, "precision": release.precision}
     if recipe is not None:
         named |= {"buildKey": recipe.build_key, "release": release.digest}
+        named |= {"servedAsIs": True} if recipe.as_is else {}
         named |= {f"quantization.{camel(option)}": held for option, held in sorted(recipe.options.items())}
         named |= {"device": recipe.target.device, "executionProvider": recipe.target.execution_provider}
     named |= {"template": release.template_origin, "templateDigest": release.parts["template"] if recipe else ""}
@@ -246,8 +247,9 @@ def _compositions(parts: Iterable[VariantParts | SourceParts]) -> Iterator[Json]
 
 
 def _formula(variants: Iterable[VariantParts]) -> Json:
-    """The conversions, and the tools whose versions decide their bytes. Empty where no recipe is known."""
-    known = [(one, one.recipe) for one in variants if one.recipe is not None]
+    """The conversions, and the tools whose versions decide their bytes. Empty where no recipe is known, and nothing is
+    converted."""
+    known = [(one, one.recipe) for one in variants if one.recipe is not None and not one.recipe.as_is]
     tools = {tool for _, recipe in known if recipe for tool in recipe.tools.items()}
     workflows = [
         {

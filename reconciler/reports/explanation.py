@@ -15,6 +15,8 @@ from reconciler.gates.judgement import judge, known_numbers
 from reconciler.reports.text import Shown, built_by, tally, verdict_sign
 from reconciler.reports.view import View, origin_view, verdict_view
 
+AS_IS = "a ready ONNX model, taken as it is: nothing is converted"
+
 
 def variant_explained(
     wanted: DesiredRelease, recorded: Recorded, olive: Mapping[str, Any], artifact: Artifact | None = None
@@ -90,7 +92,8 @@ def _variant_text(one: Shown) -> str:
         bars += f"    {with_others}: `apply` measures again\n"
     peaks = f"{size_text(one['peakBytes'])} of disk and {size_text(one['peakMemoryBytes'])} of memory"
     built = f"  built by   {built_by(one['origin'])} ({one['artifact']})\n" if one.get("artifact") else ""
-    sizes = f"about {size_text(one['predictedBytes'])}; the conversion takes {peaks} at its peak"
+    how = f"the conversion takes {peaks} at its peak" if one["olive"] else AS_IS
+    sizes = f"about {size_text(one['predictedBytes'])}; {how}"
     return for_terminal(
         f"{one['variant']}\n"
         f"  build key  {one['buildKey']}\n"
@@ -100,9 +103,15 @@ def _variant_text(one: Shown) -> str:
         f"  gates      {tally(gates['verdicts'])}\n{bars}"
         f"  template   {template['origin']}\n\n"
         f"{template['jinja'].rstrip()}\n\n"
-        f"Olive configuration; to run it by hand, save it as config.json and type "
-        f"`olive run --config config.json`:\n\n{json.dumps(one['olive'], indent=2)}\n"
+        f"{_olive_text(one['olive'])}"
     )
+
+
+def _olive_text(olive: Shown) -> str:
+    if not olive:
+        return ""
+    by_hand = "to run it by hand, save it as config.json and type `olive run --config config.json`"
+    return f"Olive configuration; {by_hand}:\n\n{json.dumps(olive, indent=2)}\n"
 
 
 def _order(one: Shown) -> str:

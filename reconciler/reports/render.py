@@ -6,6 +6,7 @@ from reconciler.reports.status import working_lines
 from reconciler.reports.text import (
     MOST_NOTICES,
     Shown,
+    action_word,
     actions_text,
     annotation,
     annotations,
@@ -48,7 +49,7 @@ def _policy_text(one: Shown) -> str:
 
 def _change_lines(change: Shown) -> list[str]:
     cost = cost_text(change["cost"])
-    step = f"{_SIGNS.get(change['action'], '+')} {change['action']:<8} {target(change)}  ({change['reason']})"
+    step = f"{_SIGNS.get(change['action'], '+')} {action_word(change):<8} {target(change)}  ({change['reason']})"
     return [f"{step}  {cost}" if cost else step, *(f"    {row}" for row in field_rows(change))]
 
 

@@ -18,7 +18,7 @@ LONGEST_VALUE = 200  # characters
 MOST_VARIANTS = 20  # that are named where all of their gates are met
 
 _SIGNS = {"Successful": "ok", "Failed": "failed", "Inconclusive": "open"}
-_ACTIONS = ("fetch", "pull", "convert", "measure", "verify", "register", "repair", "retire", "prune")
+_ACTIONS = ("fetch", "pull", "convert", "take", "measure", "verify", "register", "repair", "retire", "prune")
 
 
 def natural(name: str) -> list[tuple[bool, int, str]]:
@@ -50,8 +50,14 @@ def markdown_row(cells: Iterable[str]) -> str:
 
 def actions_text(changes: Iterable[Shown]) -> str:
     """`1 to convert, 2 to register`"""
-    actions = [change["action"] for change in changes]
+    actions = [action_word(change) for change in changes]
     return ", ".join(f"{actions.count(one)} to {one}" for one in _ACTIONS if one in actions) or "nothing to do"
+
+
+def action_word(change: Shown) -> str:
+    """For people: a ready ONNX model is taken as it is."""
+    is_taken = change["action"] == "convert" and (change["after"] or {}).get("asIs")
+    return "take" if is_taken else str(change["action"])
 
 
 def held_text(held: Shown) -> str:

@@ -144,6 +144,7 @@ def _of_release(
     if isinstance(change, kinds.Convert | kinds.Pull):
         recipe = change.release.recipe
         leaves: View = {"buildKey": recipe.build_key, "precision": recipe.precision, "source": recipe.source}
+        leaves |= {"asIs": True} if recipe.as_is else {}
         if isinstance(change, kinds.Pull):
             leaves |= {"artifact": change.offer.digest, "registry": change.offer.registry}
             leaves |= {"signedBy": change.offer.signed_by} if change.offer.signed_by else {}

@@ -53,7 +53,7 @@ class SourceCache:
             return CachedSource(model=self._recall(source.digest) or described(source, folder), missing=missing)
         damaged = tuple(file for file in source.files if not _is(file, folder, stamps))
         if not damaged:
-            return CachedSource(model=_named(inspect_source(folder, stamps), source))
+            return CachedSource(model=_named(inspect_source(folder, stamps, ready=source.ready), source))
         missing, names = sum(file.size for file in damaged), tuple(file.path for file in damaged)
         return CachedSource(model=self._recall(source.digest), missing=missing, damaged=names)
 
@@ -87,7 +87,7 @@ class SourceCache:
             self._discard(os.path.join(partial, name))
         for file in source.files:
             stamps.vouch(os.path.join(partial, file.path), f"sha256:{file.sha256}")
-        model = _named(replace(inspect_source(partial, stamps), path=folder), source)
+        model = _named(replace(inspect_source(partial, stamps, ready=source.ready), path=folder), source)
         # order: the facts of a source are written, then it is named 1/2
         if not model.problems:  # before the folder has its name: the facts are read only while it is not whole
             path = self._facts(source.digest)
@@ -99,6 +99,11 @@ class SourceCache:
     def free(self, digest: str) -> None:
         """All of one source. The name goes first."""
         for path in self.places(digest):
+            self._discard(path)
+
+    def free_files(self, digest: str) -> None:
+        """All but what is known of it."""
+        for path in (self.folder(digest), self.partial(digest)):
             self._discard(path)
 
     def places(self, digest: str) -> tuple[str, ...]:
@@ -154,9 +159,9 @@ class OnDisk:
         self._stamps = stamps
         self._cache = cache
 
-    def source(self, path: str) -> SourceModel:
+    def source(self, path: str, *, ready: bool = False) -> SourceModel:
         imported = self._cache.imported_model(path) if self._cache is not None else None
-        return imported or inspect_source(path, self._stamps)
+        return imported or inspect_source(path, self._stamps, ready=ready)
 
     def adapter(self, path: str) -> SourceAdapter:
         imported = self._cache.imported_adapter(path) if self._cache is not None else None

@@ -25,7 +25,9 @@ def adapter_facts(adapter: SourceAdapter) -> bytes:
 def read_model_facts(data: bytes) -> SourceModel | None:
     """None for what is damaged, or was written by another version."""
     found = _read(data, _MODEL, "model")
-    return found if found is not None and not complaints(found.config) and _is_sound(found) else None
+    if found is None or not (found.ready or not complaints(found.config)):
+        return None
+    return found if _is_sound(found) else None
 
 
 def read_adapter_facts(data: bytes) -> SourceAdapter | None:

@@ -15,7 +15,16 @@ from reconciler.domain.machine.bandwidth import PIECE
 from reconciler.domain.sources.locked import LockedFile, LockedSource
 from reconciler.domain.sources.model_card import ModelCard
 from reconciler.domain.sources.model_config import architecture_of
-from reconciler.domain.sources.source_model import INDEX, SMALL_FILES, WEIGHTS, SourceAdapter, SourceModel, digest_of
+from reconciler.domain.sources.source_model import (
+    INDEX,
+    ONNX_DATA,
+    ONNX_GRAPH,
+    SMALL_FILES,
+    WEIGHTS,
+    SourceAdapter,
+    SourceModel,
+    digest_of,
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,8 +43,9 @@ class CachedSource:
 
 def unseen(source: LockedSource) -> SourceModel:
     """Stands for a source that was never here: all that is known of it is what the lock holds."""
-    weights = sum(file.size for file in source.files if file.path.endswith(".safetensors"))
-    return SourceModel(path="", digest=source.digest, weight_bytes=weights, known=False)
+    endings = (ONNX_GRAPH, *ONNX_DATA) if source.ready else (".safetensors",)
+    weights = sum(file.size for file in source.files if file.path.endswith(endings))
+    return SourceModel(path="", digest=source.digest, weight_bytes=weights, known=False, ready=source.ready)
 
 
 def described(source: LockedSource, path: str = "") -> SourceModel | None:
@@ -63,7 +73,8 @@ class ModelFolders(Protocol):
     """Model and adapter folders: on this disk, or in the objects of git. What is wrong with one is in its `problems`;
     nothing is raised for what a folder holds."""
 
-    def source(self, path: str) -> SourceModel: ...
+    def source(self, path: str, *, ready: bool = False) -> SourceModel:
+        """`ready`: a ready ONNX folder, which is taken as it is."""
 
     def adapter(self, path: str) -> SourceAdapter: ...
 

@@ -19,6 +19,7 @@ _ = Mutant
 _LOADER = "tests/manifests/test_loader.py"
 _BAD = "tests/bad_inputs/test_manifests.py"
 _FOLDERS = "tests/bad_inputs/test_model_folders.py"
+_READY = "tests/bad_inputs/test_ready_onnx.py"
 _GIT = "tests/sources/test_git_source.py"
 _DISK = "tests/sources/test_manifests.py"
 _PLAN = "tests/planner/test_plan.py"
@@ -98,6 +99,13 @@ MUTANTS = (
     _("a sparse file is no model", _FOLDERS),
     _("a pointer is not the file", _FOLDERS),
     _("a header ends inside its file", _FOLDERS),
+    _("what the configuration names is a graph", _READY),
+    _("an empty file is no model", _READY),
+    _("weights stay in the folder", _READY),
+    _("the graph's weights are all there", _READY),
+    _("the place of a tensor is a number", _READY),
+    _("a message ends inside the one around it", _READY),
+    _("what is taken is what the plan saw", "tests/sources/test_ready_onnx.py"),
     _("tensors do not overlap", _FOLDERS),
     _("a tensor has the size of its shape", _FOLDERS),
     _("tensors are counted", _FOLDERS),

@@ -16,7 +16,7 @@ from reconciler.domain.layout import Layout
 from reconciler.domain.sources.locked import LockedFile, LockedSource
 from reconciler.domain.sources.source_model import SourceModel
 from reconciler.host.stamps import StampBook
-from reconciler.manifests.source_schema import REMOTE_KINDS
+from reconciler.manifests.source_schema import READY_KINDS, REMOTE_KINDS
 from reconciler.sources.cache import OnDisk, SourceCache
 from reconciler.sources.folder.model import inspect_source
 from reconciler.sources.git.local import open_repository
@@ -25,44 +25,46 @@ from reconciler.sources.git.objects import Tree
 from reconciler.sources.protocol import ModelFolders
 from reconciler.sources.select import REMOTES
 from tests.git_server import Repository
+from tests.ready_onnx import DATA, GENAI, GRAPH, write_ready
 from tests.sources.test_git_source import Machine
 
 Look = Callable[[ModelFolders], SourceModel]
-Place = Callable[[Path, Path], AbstractContextManager[tuple[ModelFolders, Look]]]
+# Of a model folder, a folder to work in, and whether it is a ready ONNX one.
+Place = Callable[[Path, Path, bool], AbstractContextManager[tuple[ModelFolders, Look]]]
 
 
 @contextlib.contextmanager
-def on_disk(model: Path, folder: Path) -> Iterator[tuple[ModelFolders, Look]]:
-    yield OnDisk(StampBook.empty()), lambda folders: folders.source(str(model))
+def on_disk(model: Path, folder: Path, ready: bool) -> Iterator[tuple[ModelFolders, Look]]:
+    yield OnDisk(StampBook.empty()), lambda folders: folders.source(str(model), ready=ready)
 
 
 @contextlib.contextmanager
-def in_a_commit(model: Path, folder: Path) -> Iterator[tuple[ModelFolders, Look]]:
+def in_a_commit(model: Path, folder: Path, ready: bool) -> Iterator[tuple[ModelFolders, Look]]:
     """As `diff` reads it."""
-    repository = fleet(model, folder)
+    repository = fleet(model, folder, ready=ready)
     opened = open_repository(str(repository.folder))
     with opened.objects() as objects:
         tree = Tree(objects, opened.commit("main"))
-        yield InCommit(tree, exact=True, seen={}), lambda folders: folders.source(f"{CHECKOUT}/model")
+        yield InCommit(tree, exact=True, seen={}), lambda folders: folders.source(f"{CHECKOUT}/model", ready=ready)
 
 
 @contextlib.contextmanager
-def in_the_mirror(model: Path, folder: Path) -> Iterator[tuple[ModelFolders, Look]]:
+def in_the_mirror(model: Path, folder: Path, ready: bool) -> Iterator[tuple[ModelFolders, Look]]:
     """As `apply --repo` follows it."""
-    machine = Machine(folder / "root", str(fleet(model, folder).folder))
+    machine = Machine(folder / "root", str(fleet(model, folder, ready=ready).folder))
     (declared,) = machine.follow().parsed.models
-    yield OnDisk(StampBook.empty()), lambda folders: folders.source(declared.source_path)
+    yield OnDisk(StampBook.empty()), lambda folders: folders.source(declared.source_path, ready=ready)
 
 
 @contextlib.contextmanager
-def in_the_cache(model: Path, folder: Path) -> Iterator[tuple[ModelFolders, Look]]:
+def in_the_cache(model: Path, folder: Path, ready: bool) -> Iterator[tuple[ModelFolders, Look]]:
     """As it is once it was fetched from the hub."""
     cache, stamps = SourceCache(Layout(str(folder / "root"))), StampBook.empty()
     files = tuple(
         LockedFile(path=one.name, size=one.stat().st_size, sha256=hashlib.sha256(one.read_bytes()).hexdigest())
         for one in sorted(model.iterdir())
     )
-    source = LockedSource(repo="org/model", revision="1" * 40, files=files)
+    source = LockedSource(repo="org/model", revision="1" * 40, files=files, ready=ready)
     begun = Path(cache.begin(source))
     for one in model.iterdir():
         shutil.copy(one, begun / one.name)
@@ -85,13 +87,16 @@ PLACES: dict[str, Place] = {
 
 
 def test_each_kind_that_a_manifest_can_name_can_be_fetched() -> None:
-    assert REMOTES.keys() == REMOTE_KINDS.keys()
+    assert REMOTES.keys() == REMOTE_KINDS.keys() | READY_KINDS.keys()
 
 
-def fleet(model: Path, folder: Path) -> Repository:
+def fleet(model: Path, folder: Path, *, ready: bool) -> Repository:
     repository = Repository(folder / "fleet")
     shutil.copytree(model, repository.folder / "model")
-    repository.model("one")
+    repository.model("one", source="../model")
+    manifest = repository.folder / "manifests" / "one.yaml"
+    if ready:
+        manifest.write_text(manifest.read_text().replace("{path: ../model}", "{onnx: {path: ../model}}"))
     repository.commit()
     return repository
 
@@ -108,7 +113,7 @@ def model(tmp_path: Path, capitals: Path) -> Path:
 
 def test_the_same_files_are_the_same_model(place: Place, model: Path, tmp_path: Path) -> None:
     expected = inspect_source(str(model), StampBook.empty())
-    with place(model, tmp_path) as (folders, look):
+    with place(model, tmp_path, False) as (folders, look):
         found = look(folders)
         assert replace(found, path="") == replace(expected, path="")
         assert expected.known
@@ -147,10 +152,32 @@ def test_the_same_mistakes_have_the_same_codes(
     expected = inspect_source(str(model), StampBook.empty())
     codes = [one.code for one in (*expected.problems, *expected.warnings)]
     assert codes
-    with place(model, tmp_path) as (folders, look):
+    with place(model, tmp_path, False) as (folders, look):
         found = look(folders)
         assert [one.code for one in (*found.problems, *found.warnings)] == codes
         assert all(str(tmp_path) not in str(one) for one in found.problems)
+
+
+def test_the_same_ready_folder_is_the_same_model(place: Place, tmp_path: Path) -> None:
+    model = write_ready(tmp_path / "written" / "model")
+    expected = inspect_source(str(model), StampBook.empty(), ready=True)
+    with place(model, tmp_path, True) as (folders, look):
+        found = look(folders)
+        assert replace(found, path="") == replace(expected, path="")
+        assert found.ready
+        assert found.files
+
+
+@pytest.mark.parametrize(("file", "data"), [(GRAPH, b"<html>"), (DATA, b"w"), (GENAI, b"{}")])
+def test_the_same_mistakes_of_a_ready_folder_have_the_same_codes(
+    place: Place, file: str, data: bytes, tmp_path: Path
+) -> None:
+    model = write_ready(tmp_path / "written" / "model")
+    (model / file).write_bytes(data)
+    codes = [one.code for one in inspect_source(str(model), StampBook.empty(), ready=True).problems]
+    assert codes
+    with place(model, tmp_path, True) as (folders, look):
+        assert [one.code for one in look(folders).problems] == codes
 
 
 def test_what_is_not_here_is_known_as_that(tmp_path: Path) -> None:

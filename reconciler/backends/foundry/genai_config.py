@@ -115,7 +115,7 @@ def genai_config(text: bytes, generation: Generation) -> dict[str, Any]:
         config: Any = json.loads(text)
     except (ValueError, RecursionError) as error:
         raise _refused(f"genai_config.json is not JSON: {error}") from None
-    _check(config, _ALLOWED, "")
+    check(config)
     context = context_length(config)
     if generation.max_length is not None and generation.max_length > context:
         raise PermanentError(
@@ -128,6 +128,11 @@ def genai_config(text: bytes, generation: Generation) -> dict[str, Any]:
         search |= {"do_sample": True, "top_k": SAMPLING["top_k"]}  # the source is greedy, and the manifest is not
     search.update(_search(generation))
     return dict(config)
+
+
+def check(config: object) -> None:
+    """Raises PermanentError for a key or a value that must not reach the runtime."""
+    _check(config, _ALLOWED, "")
 
 
 def context_length(config: dict[str, Any]) -> int:

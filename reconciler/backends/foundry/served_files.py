@@ -26,7 +26,7 @@ _WRITTEN = {"genai_config.json", "tokenizer_config.json", "chat_template.jinja",
 # machine.
 _LEFT_OUT = {"chat_template.json", "model_config.json", "config.json", "generation_config.json"}
 
-_SERVED_ENDINGS = (".onnx", ".onnx.data", ".json", ".txt", ".model")
+_SERVED_ENDINGS = (".onnx", ".onnx.data", ".onnx_data", ".json", ".txt", ".model")
 
 
 def kept_files(artifact: Artifact) -> tuple[StoredFile, ...]:

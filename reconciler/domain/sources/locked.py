@@ -15,7 +15,14 @@ from annotated_types import Interval, Predicate
 
 from reconciler.domain import digest
 from reconciler.domain.sources.model_card import ModelCard
-from reconciler.domain.sources.source_model import INDEX, SMALL_FILES
+from reconciler.domain.sources.source_model import (
+    GENAI_CONFIG,
+    INDEX,
+    ONNX_DATA,
+    ONNX_GRAPH,
+    SMALL_FILES,
+    TOKENIZER_FILES,
+)
 
 LOCK_NAME = "reconciler.lock.json"
 FACTS_NAME = "reconciler.facts.json"
@@ -27,8 +34,11 @@ HUGGINGFACE = "huggingface"  # the kind of a lock entry that names none
 # What a model folder is made of (domain.sources.source_model). A manifest that needs more, or less, has `include`.
 DEFAULT_INCLUDE = (*SMALL_FILES, INDEX, "model*.safetensors")
 
+# What a ready ONNX folder is made of; which of its files count, its configuration says once it is here.
+READY_INCLUDE = (GENAI_CONFIG, *TOKENIZER_FILES, f"*{ONNX_GRAPH}", *(f"*{ending}" for ending in ONNX_DATA))
+
 # Anything else may be a pickle or a program, and reading one can run code.
-SAFE_ENDINGS = (".safetensors", ".json", ".jinja", ".txt", ".model", ".md", ".sig")
+SAFE_ENDINGS = (".safetensors", ".onnx", *ONNX_DATA, ".json", ".jinja", ".txt", ".model", ".md", ".sig")
 LONGEST_NAME = 128
 
 _SHA256 = re.compile("[0-9a-f]{64}")
@@ -83,10 +93,14 @@ class SourceFacts:
     chat_template: str | None = None
 
 
+SourceKey = tuple[str, str, str, tuple[str, ...], bool, str]
+
+
 @dataclass(frozen=True, kw_only=True)
 class LockedSource:
     """`kind` is the field of `spec.source` that declares it; `repo` and `revision` have that kind's form. `include` is
-    the manifest's ((): the default). `files` is empty as long as the lock has no entry.
+    the manifest's ((): the default). `files` is empty as long as the lock has no entry. One that is `ready` is an ONNX
+    folder, which is taken as it is; it may lie in a `folder` of the repository, and its files are named from there.
 
     `upstream` is the revision that the place offered by default when `reconciler lock` last asked. `facts` are in a
     file of their own; None where it has none for these files. So is the model `card` of that revision.
@@ -96,13 +110,26 @@ class LockedSource:
     repo: str
     revision: str
     include: tuple[str, ...] = ()
+    ready: bool = False
+    folder: str = ""
     upstream: str = ""
     files: tuple[LockedFile, ...] = ()
     facts: SourceFacts | None = field(default=None, compare=False)
     card: ModelCard | None = field(default=None, compare=False)
 
     def __str__(self) -> str:
-        return f"{self.repo}@{self.revision.removeprefix('sha256:')[:12]}"
+        within = f"/{self.folder}" if self.folder else ""
+        return f"{self.repo}@{self.revision.removeprefix('sha256:')[:12]}{within}"
+
+    @property
+    def field(self) -> str:
+        """Of the manifest that declares it."""
+        return f"spec.source.{'onnx.' if self.ready else ''}{self.kind}"
+
+    def includes(self, name: str) -> bool:
+        """Whether a file of this name is one of it."""
+        patterns = self.include or (READY_INCLUDE if self.ready else DEFAULT_INCLUDE)
+        return is_safe(name) and any(fnmatchcase(name, pattern) for pattern in patterns)
 
     @property
     def place(self) -> str:
@@ -110,8 +137,8 @@ class LockedSource:
         return f"{self.kind}/{self.repo}@{self.revision}"
 
     @property
-    def key(self) -> tuple[str, str, str, tuple[str, ...]]:
-        return self.kind, self.repo, self.revision, self.include
+    def key(self) -> SourceKey:
+        return self.kind, self.repo, self.revision, self.include, self.ready, self.folder
 
     @cached_property
     def digest(self) -> str:
@@ -121,7 +148,7 @@ class LockedSource:
     @cached_property
     def fetch_key(self) -> str:
         """Under which a failed download is remembered: the same files may come from another repository."""
-        return digest.of_value([self.repo, self.revision, self.digest])
+        return digest.of_value([self.repo, self.revision, self.digest, *([self.folder] if self.folder else [])])
 
     @cached_property
     def size(self) -> int:
@@ -137,7 +164,3 @@ class Fetch:
     missing: int
     damaged: tuple[str, ...] = ()
     known: bool = True
-
-
-def is_included(name: str, include: tuple[str, ...]) -> bool:
-    return is_safe(name) and any(fnmatchcase(name, pattern) for pattern in include or DEFAULT_INCLUDE)

@@ -25,6 +25,10 @@ TOKENIZER_FILES = (
     "tokenizer.model",
 )
 SMALL_FILES = ("config.json", "generation_config.json", *TOKENIZER_FILES)
+GENAI_CONFIG = "genai_config.json"
+# Of a ready ONNX folder, beside its tokenizer: graphs and their weights, by the ends of their names.
+ONNX_GRAPH = ".onnx"
+ONNX_DATA = (".onnx.data", ".onnx_data")
 ADAPTER_CONFIG = "adapter_config.json"
 ADAPTER_WEIGHTS = "adapter_model.safetensors"
 
@@ -35,7 +39,8 @@ class SourceModel:
 
     `shapes` are those of every tensor in the weights. `warnings` do not stop a conversion. One that is not `known` lies
     where it cannot be read from here: only its digest is given, and what a conversion will cost is unknown. One without
-    shapes is known by the lock's facts alone: also then the cost is unknown, and so are its tokens.
+    shapes is known by the lock's facts alone: also then the cost is unknown, and so are its tokens. One that is `ready`
+    is an ONNX folder, which is taken as it is: it has no shapes, and `config` holds its family alone.
     """
 
     path: str
@@ -52,6 +57,12 @@ class SourceModel:
     problems: tuple[Problem, ...] = ()
     warnings: tuple[Problem, ...] = ()
     known: bool = True
+    ready: bool = False
+
+    @property
+    def looked_at(self) -> bool:
+        """Its files were, so its tokens are known."""
+        return bool(self.shapes) or (self.ready and self.known)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -27,30 +27,31 @@ from reconciler.domain.sources.source_model import (
     digest_of,
 )
 from reconciler.host.stamps import StampBook
-from reconciler.sources.folder.guarded_folder import Folder, FolderProblems, read_object, read_small
+from reconciler.sources.folder.guarded_folder import Folder, FolderProblems, read_object
+from reconciler.sources.folder.ready_onnx import look_at_onnx
 from reconciler.sources.folder.safetensors_header import read_shapes
 from reconciler.sources.folder.tokenizer import TOKENIZER, check_tokenizer, doubts, ends_among
+from reconciler.sources.folder.tokenizer_settings import TEMPLATE, TOKENIZER_CONFIG, optional_object, own_template
 
 _PICKLED = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
-TEMPLATE = "chat_template.jinja"
-GENERATION, TOKENIZER_CONFIG = "generation_config.json", "tokenizer_config.json"
+GENERATION = "generation_config.json"
 
-# By path, with the stamps of all its files: a hundred variants of one model look at it once.
-_seen: dict[str, tuple[object, SourceModel]] = {}
+# By path and kind, with the stamps of all its files: a hundred variants of one model look at it once.
+_seen: dict[tuple[str, bool], tuple[object, SourceModel]] = {}
 
 
-def inspect_source(path: str, stamps: StampBook) -> SourceModel:
-    """Never raises for what the folder holds: see `problems`."""
+def inspect_source(path: str, stamps: StampBook, *, ready: bool = False) -> SourceModel:
+    """Never raises for what the folder holds: see `problems`. `ready`: a ready ONNX folder."""
     state = _state(path)
-    remembered = _seen.get(path)
+    remembered = _seen.get((path, ready))
     if remembered is None or remembered[0] != state:
-        remembered = _seen[path] = (state, look_at_source(Folder(path, stamps)))
+        remembered = _seen[path, ready] = (state, look_at_source(Folder(path, stamps), ready=ready))
     return remembered[1]
 
 
-def look_at_source(folder: Folder) -> SourceModel:
+def look_at_source(folder: Folder, *, ready: bool = False) -> SourceModel:
     """The same, of any folder, each time anew."""
-    return _Look(folder).inspect()
+    return look_at_onnx(folder) if ready else _Look(folder).inspect()
 
 
 def look_without_weights(folder: Folder) -> SourceModel:
@@ -86,14 +87,14 @@ class _Look:
             self._findings.note("", refused)
             return self._refused()
         config = attempt("config.json", self._config) or {}
-        generation = attempt(GENERATION, _optional, self._folder, GENERATION) or {}
-        settings = attempt(TOKENIZER_CONFIG, _optional, self._folder, TOKENIZER_CONFIG) or {}
+        generation = attempt(GENERATION, optional_object, self._folder, GENERATION) or {}
+        settings = attempt(TOKENIZER_CONFIG, optional_object, self._folder, TOKENIZER_CONFIG) or {}
         if not self._findings.problems:
             attempt("config.json", _check_end_token, generation, config, settings)
         weights = attempt(WEIGHTS, self._weight_files) or ()
         shapes = self._shapes(weights)
         added = attempt(TOKENIZER, self._tokenizer) or {}
-        template = attempt(TEMPLATE, _template, self._folder, settings)
+        template = attempt(TEMPLATE, own_template, self._folder, settings)
         # Before gigabytes are hashed for nothing.
         files = () if self._findings.problems else self._files(weights)
         if self._findings.problems:
@@ -157,7 +158,8 @@ class _Look:
     def _no_weights(self) -> InputRefused:
         names = self._folder.names()
         if "genai_config.json" in names or any(name.endswith(".onnx") for name in names):
-            return InputRefused("SourceConverted", "missing: this is an ONNX model already", "name the original model")
+            hint = "take it as it is: `source: {onnx: {path: ...}}`; or name the original model"
+            return InputRefused("SourceConverted", "missing: this is an ONNX model already", hint)
         if any(name.endswith(".gguf") for name in names):
             return InputRefused("WeightsGguf", "missing: GGUF weights are not converted", "name the original model")
         pickled = [name for name in names if name.endswith(_PICKLED)]
@@ -216,24 +218,6 @@ def _check_end_token(generation: dict[str, Any], config: dict[str, Any], tokeniz
         raise InputRefused("EndTokenMissing", message, "add the eos_token_id that the model was trained with")
 
 
-def _optional(folder: Folder, name: str) -> dict[str, Any]:
-    return read_object(folder, name) if folder.exists(name) else {}
-
-
-def _template(folder: Folder, settings: dict[str, Any]) -> str | None:
-    if folder.exists(TEMPLATE):
-        return read_small(folder, TEMPLATE).decode(errors="replace")
-    return _default_template(settings.get("chat_template"))
-
-
-def _default_template(value: object) -> str | None:
-    """One template, or a list of named ones."""
-    if isinstance(value, list):
-        named = {entry.get("name"): entry.get("template") for entry in value if isinstance(entry, dict)}
-        value = named.get("default")
-    return value if isinstance(value, str) else None
-
-
 def inspect_adapter(path: str, stamps: StampBook) -> SourceAdapter:
     """Never raises for what the folder holds: see `problems`."""
     return look_at_adapter(Folder(path, stamps))
@@ -246,8 +230,8 @@ def look_at_adapter(folder: Folder) -> SourceAdapter:
     else:
         config = findings.attempt(ADAPTER_CONFIG, _adapter_config, folder)
         shapes = findings.attempt(ADAPTER_WEIGHTS, _adapter_shapes, folder)
-        settings = findings.attempt(TOKENIZER_CONFIG, _optional, folder, TOKENIZER_CONFIG)
-        template = findings.attempt(TEMPLATE, _template, folder, settings or {})
+        settings = findings.attempt(TOKENIZER_CONFIG, optional_object, folder, TOKENIZER_CONFIG)
+        template = findings.attempt(TEMPLATE, own_template, folder, settings or {})
         added = findings.attempt(TOKENIZER, lambda: check_tokenizer(folder) if folder.exists(TOKENIZER) else {})
     if config is None or shapes is None or findings.problems:
         return SourceAdapter(path=folder.path, problems=tuple(findings.problems))

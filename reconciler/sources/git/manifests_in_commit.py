@@ -19,7 +19,7 @@ from reconciler.domain.errors import InputRefused, Problem
 from reconciler.domain.sources import lfs_pointer
 from reconciler.domain.sources.locked import LOCK_NAMES, LockedSource
 from reconciler.domain.sources.model_card import ModelCard
-from reconciler.domain.sources.source_model import SourceAdapter, SourceModel
+from reconciler.domain.sources.source_model import ONNX_DATA, ONNX_GRAPH, SourceAdapter, SourceModel
 from reconciler.domain.text.quoting import shown
 from reconciler.manifests.manifest_text import MANIFEST_BYTES
 from reconciler.manifests.parsed import Parsed, Place
@@ -48,6 +48,7 @@ CHECKOUT = os.path.join(os.sep, "git:")
 
 SMALL = 1 << 20  # bytes: read at once, by the process that runs already
 MOST_BYTES = 64 << 20  # of all manifests, and of templates that are read together
+_OF_MODELS = (".safetensors", ONNX_GRAPH, *ONNX_DATA, ".json", ".jinja")
 _HIDDEN = re.compile(r"(^|/)\.")
 
 
@@ -207,13 +208,14 @@ class InCommit:
     def __init__(self, tree: Tree, *, exact: bool, seen: dict[str, SourceModel]) -> None:
         self._tree, self._exact, self._seen = tree, exact, seen
 
-    def source(self, path: str) -> SourceModel:
+    def source(self, path: str, *, ready: bool = False) -> SourceModel:
         entry = self._entry(path)
         if entry is None:
-            return SourceModel(path=path, digest=f"unknown:{path}", known=False)
-        if entry.object not in self._seen:
-            self._seen[entry.object] = self._source(path, entry)
-        return self._seen[entry.object]
+            return SourceModel(path=path, digest=f"unknown:{path}", known=False, ready=ready)
+        key = f"{entry.object} ready" if ready else entry.object
+        if key not in self._seen:
+            self._seen[key] = self._source(path, entry, ready=ready)
+        return self._seen[key]
 
     def adapter(self, path: str) -> SourceAdapter:
         entry = self._entry(path)
@@ -245,11 +247,11 @@ class InCommit:
         entry = self._entry(path)
         return entry.object if entry else ""
 
-    def _source(self, path: str, entry: Entry) -> SourceModel:
+    def _source(self, path: str, entry: Entry, *, ready: bool) -> SourceModel:
         folder = GitFolder(path, self._tree, entry, exact=self._exact)
         if folder.lies_elsewhere():
-            return SourceModel(path=path, digest=f"git:{entry.object}", known=False)
-        return look_at_source(folder)
+            return SourceModel(path=path, digest=f"git:{entry.object}", known=False, ready=ready)
+        return look_at_source(folder, ready=ready)
 
     def _entry(self, path: str) -> Entry | None:
         if not inside(path, CHECKOUT):
@@ -305,5 +307,5 @@ class GitFolder(Folder):
         if any(one.kind == ABSENT for one in self._files.values()):
             return True
         small = [one for one in self._files.values() if one.kind == FILE and 0 < one.size < lfs_pointer.LONGEST]
-        held = self._tree.read(one for one in small if one.name.endswith((".safetensors", ".json", ".jinja")))
+        held = self._tree.read(one for one in small if one.name.endswith(_OF_MODELS))
         return any(data.startswith(lfs_pointer.MARK) for data in held.values())

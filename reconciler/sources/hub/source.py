@@ -110,14 +110,16 @@ class Hub:
         return str(self._ask("commit", parameters, f"{source.repo}@{branch or 'its branch'}")["commit"])
 
     def tree(self, source: LockedSource) -> list[dict[str, Any]]:
-        answer = self._ask("tree", {"repo": source.repo, "revision": source.revision}, str(source))
-        files: list[dict[str, Any]] = answer["files"]
-        return files
+        place = {"repo": source.repo, "revision": source.revision, "folder": source.folder}
+        files: list[dict[str, Any]] = self._ask("tree", place, str(source))["files"]
+        within = f"{source.folder}/" if source.folder else ""
+        return [{**one, "path": str(one["path"]).removeprefix(within)} for one in files]
 
     def download(
         self, source: LockedSource, file: LockedFile, target: str, on_bytes: Callable[[int], None], piece: int = PIECE
     ) -> None:
-        place = {"repo": source.repo, "revision": source.revision, "path": file.path}
+        path = f"{source.folder}/{file.path}" if source.folder else file.path
+        place = {"repo": source.repo, "revision": source.revision, "path": path}
         order = {**place, "size": file.size, "target": target, "piece": piece}
         longest = LONGEST if piece == PIECE else LIMITED
         self._ask("download", order, f"{source}: {file.path}", on_bytes, longest)

@@ -46,10 +46,11 @@ def commit(parameters: Json, emit: Emit) -> Json:
 
 
 def tree(parameters: Json, emit: Emit) -> Json:
-    """The files directly in a commit; `sha256` is "" for those that the hub does not know it of."""
+    """The files directly in a commit, or in a folder of it; `sha256` is "" where the hub does not know it."""
     from huggingface_hub.hf_api import RepoFile
 
-    found = _api().list_repo_tree(parameters["repo"], revision=parameters["revision"], recursive=False)
+    folder = parameters["folder"] or None
+    found = _api().list_repo_tree(parameters["repo"], folder, revision=parameters["revision"], recursive=False)
     entries = list(itertools.islice(found, MOST_ENTRIES + 1))  # guard: a listing of the hub ends
     if len(entries) > MOST_ENTRIES:
         raise InputRefused("HubInvalid", f"the hub lists more than {MOST_ENTRIES:,} files")

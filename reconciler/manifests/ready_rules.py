@@ -1,0 +1,40 @@
+"""What a manifest may say of a ready ONNX model, which is served as it is: nothing that only a conversion could do, and
+nothing that only its original could prove."""
+
+from reconciler.domain.gate_spec import GateSpec
+from reconciler.gates.fidelity import FidelityGate
+from reconciler.gates.prompts import PromptsGate
+from reconciler.manifests.declaration import Declaration
+from reconciler.manifests.schema import ModelManifest
+
+NO_ORIGINAL = "a ready ONNX model is served as it is, and there is no original to compare it with"
+UNPROVEN = (
+    "nothing shows that this ready ONNX model answers rightly: it is not compared with an original, "
+    "and there are no golden prompts"
+)
+
+
+def check_ready(declaration: Declaration[ModelManifest]) -> None:
+    """Reports each field that cannot act."""
+    for path in (("spec", "quantization"), ("spec", "source", "adapter")):
+        if declaration.keys(*path) or declaration.text(*path) is not None:
+            message = f"expected no {path[-1]} beside `onnx`: a ready ONNX model is served as it is"
+            hint = "delete the field, or name the original model as source: it is converted then"
+            declaration.report(path, "OptionIgnored", message, hint)
+    precisions = declaration.texts("spec", "precisions")
+    if len(precisions) > 1:
+        message = f"expected one precision, which only says what the model is, got {len(precisions)}"
+        hint = "write a Model of its own for each ready ONNX folder"
+        declaration.report(("spec", "precisions"), "OptionIgnored", message, hint)
+
+
+def gates_of_ready(declaration: Declaration[ModelManifest], gates: GateSpec) -> GateSpec:
+    """Without the comparison that cannot be made; a warning where then nothing else is asked."""
+    fidelity = gates.get(FidelityGate) or FidelityGate()
+    if not fidelity.skip and fidelity != FidelityGate():
+        message = f"expected no bars of fidelity: {NO_ORIGINAL}"
+        declaration.report(("spec", "gates"), "OptionIgnored", message, "declare golden prompts instead")
+    if gates.get(PromptsGate) is None:
+        hint = "declare golden prompts: docs/manifests/gates.md"
+        declaration.report(("spec", "source", "onnx"), "ReadyUnproven", UNPROVEN, hint, serious=False)
+    return gates if fidelity.skip else gates.with_gate(FidelityGate(skip=NO_ORIGINAL))

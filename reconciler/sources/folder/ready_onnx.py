@@ -1,0 +1,175 @@
+"""Look at a ready ONNX folder, as Olive, onnxruntime-genai's model builder and Microsoft's repositories lay it out:
+admit it as it is, or report everything that is wrong with it, all at once.
+
+What counts are the files that `genai_config.json` and the graph itself name, and the tokenizer's. Everything else stays
+behind, and what could matter of it is named. Only small files and the graph are read; weights are read for their
+digest, once.
+"""
+
+from collections.abc import Iterator
+from typing import Any
+
+from reconciler.backends.foundry import genai_config
+from reconciler.domain.digest import StoredFile
+from reconciler.domain.errors import InputRefused, PermanentError, Problem
+from reconciler.domain.sources.generation_config import end_tokens
+from reconciler.domain.sources.locked import is_safe
+from reconciler.domain.sources.model_config import LARGEST_COUNT, SHORTEST_CONTEXT
+from reconciler.domain.sources.source_model import (
+    GENAI_CONFIG,
+    ONNX_DATA,
+    ONNX_GRAPH,
+    TOKENIZER_FILES,
+    WEIGHTS,
+    SourceModel,
+    digest_of,
+)
+from reconciler.domain.text.quoting import listed, shown
+from reconciler.sources.folder.guarded_folder import Folder, FolderProblems, read_object
+from reconciler.sources.folder.onnx_graph import ExternalData, external_data
+from reconciler.sources.folder.tokenizer import TOKENIZER, check_tokenizer, doubts, ends_among
+from reconciler.sources.folder.tokenizer_settings import TEMPLATE, TOKENIZER_CONFIG, optional_object, own_template
+
+# Notes of those who made or keep the folder: they decide nothing of what is served.
+_NOTES = ("README.md", "LICENSE", "NOTICE", "config.json", "generation_config.json", "model_config.json", "model.sig")
+MOST_NAMED = 5
+_CONFIG_HINT = "the runtime obeys this file, so only known keys pass; take the other out, if the model works without it"
+
+
+def look_at_onnx(folder: Folder) -> SourceModel:
+    """Never raises for what the folder holds: see `problems`."""
+    return _OnnxLook(folder).inspect()
+
+
+class _OnnxLook:
+    def __init__(self, folder: Folder) -> None:
+        self._folder = folder
+        self._findings = FolderProblems(folder.path)
+
+    def inspect(self) -> SourceModel:
+        attempt = self._findings.attempt
+        if refused := self._folder.refusal("SourceMissing"):
+            self._findings.note("", refused)
+            return self._refused()
+        config = attempt(GENAI_CONFIG, self._config) or {}
+        graph = attempt(GENAI_CONFIG, self._graph, config) if config else None
+        data = attempt(graph, self._data, graph) if graph else None
+        settings = attempt(TOKENIZER_CONFIG, optional_object, self._folder, TOKENIZER_CONFIG) or {}
+        added = attempt(TOKENIZER, self._tokenizer) or {}
+        template = attempt(TEMPLATE, own_template, self._folder, settings)
+        if self._findings.problems or graph is None:
+            return self._refused()
+        names = {GENAI_CONFIG, graph, *(data or ()), *filter(self._folder.exists, TOKENIZER_FILES)}
+        files = tuple(file for name in sorted(names) if (file := attempt(name, self._stored, name)) is not None)
+        if self._findings.problems:
+            return self._refused()
+        model = config["model"]
+        known = {"vocab_size": model.get("vocab_size", LARGEST_COUNT)}
+        doubtful = doubts(added, model, known, settings)
+        return SourceModel(
+            path=self._folder.path,
+            digest=digest_of({file.path: file.digest for file in files}),
+            architecture=str(model["type"]),
+            config={"model_type": str(model["type"])},
+            files=files,
+            weight_bytes=sum(file.size for file in files if file.path == graph or file.path in (data or ())),
+            context_length=model["context_length"],
+            chat_template=template,
+            tokens=tuple(added),
+            ends=ends_among(added, model, known, settings),
+            warnings=(*self._left_out(names), *(self._findings.problem(TOKENIZER, one) for one in doubtful)),
+            ready=True,
+        )
+
+    def _refused(self) -> SourceModel:
+        return SourceModel(path=self._folder.path, problems=tuple(self._findings.problems), ready=True)
+
+    def _config(self) -> dict[str, Any]:
+        if not self._folder.exists(GENAI_CONFIG):
+            raise self._no_config()
+        config = read_object(self._folder, GENAI_CONFIG)
+        try:
+            genai_config.check(config)
+            context = genai_config.context_length(config)
+        except PermanentError as error:
+            message = str(error).removeprefix(f"{GENAI_CONFIG}: ")
+            raise InputRefused(error.code, message, _CONFIG_HINT) from None
+        model = config["model"]
+        if not SHORTEST_CONTEXT <= context <= LARGEST_COUNT:
+            message = f"model.context_length: expected {SHORTEST_CONTEXT} to 2^24 tokens, got {context}"
+            raise InputRefused("GenaiConfigRefused", message)
+        if not model.get("type"):
+            raise InputRefused("GenaiConfigRefused", "model.type: expected the kind of model, such as qwen2")
+        if not end_tokens(model.get("vocab_size", LARGEST_COUNT), model):
+            raise InputRefused("EndTokenMissing", "model.eos_token_id: no token ends an answer")
+        return config
+
+    def _no_config(self) -> InputRefused:
+        names = self._folder.names()
+        if WEIGHTS in names or any(name.endswith(".safetensors") for name in names):
+            hint = "name it as `path` or `huggingface` directly below `source`: it is converted then"
+            return InputRefused("GenaiConfigMissing", "missing: these are weights, not a ready ONNX model", hint)
+        hint = "onnxruntime-genai's model builder and Olive write it; a folder inside a repository is named by `folder`"
+        return InputRefused("GenaiConfigMissing", "missing: it says how the runtime loads the model", hint)
+
+    def _graph(self, config: dict[str, Any]) -> str:
+        """The name of the one graph."""
+        name = config["model"].get("decoder", {}).get("filename")
+        if not isinstance(name, str):
+            message = "model.decoder.filename: expected the name of the ONNX file"
+            raise InputRefused("GenaiConfigRefused", message, "only a model of one ONNX file is served")
+        if not (is_safe(name) and name.endswith(ONNX_GRAPH)):  # guard: what the configuration names is a graph
+            message = f"model.decoder.filename: expected *{ONNX_GRAPH} in this folder, got {shown(name)}"
+            raise InputRefused("GenaiConfigRefused", message)
+        return self._whole(name, f"{GENAI_CONFIG} names it")
+
+    def _whole(self, name: str, who: str) -> str:
+        if not self._folder.exists(name):
+            raise InputRefused("OnnxFileMissing", f"expected {shown(name)}, because {who}, but there is none")
+        if not self._folder.size(name):  # guard: an empty file is no model
+            raise InputRefused("OnnxFileMissing", f"{shown(name)} is empty, and {who}")
+        return name
+
+    def _data(self, graph: str) -> set[str]:
+        """The files with its weights, each as long as the graph needs it."""
+        size, needed = self._folder.size(graph), dict[str, int]()
+        with self._folder.opened(graph) as file:
+            for one in external_data(file, size):
+                needed[one.location] = max(needed.get(one.location, 0), _end(one))
+        for name, end in needed.items():
+            self._findings.attempt(name if is_safe(name) else graph, self._check_data, name, end)
+        return set(needed)
+
+    def _check_data(self, name: str, end: int) -> None:
+        if not (is_safe(name) and name.endswith(ONNX_DATA)):  # guard: weights stay in the folder
+            expected = listed([f"*{ending}" for ending in ONNX_DATA])
+            message = f"its weights lie in {shown(name)}, expected {expected} in this folder"
+            raise InputRefused("OnnxDataOutside", message, "save it again, with its weights in one file beside it")
+        size = self._folder.size(self._whole(name, "the graph keeps weights in it"))
+        if size < end:  # guard: the graph's weights are all there
+            raise InputRefused("WeightsTruncated", f"{size} bytes long, and the graph needs {end}")
+
+    def _tokenizer(self) -> dict[str, int]:
+        if not self._folder.exists(TOKENIZER):
+            hint = "copy the tokenizer's files from the original model"
+            raise InputRefused("TokenizerMissing", "missing: the model would answer nothing", hint)
+        return check_tokenizer(self._folder)
+
+    def _stored(self, name: str) -> StoredFile:
+        return StoredFile(path=name, size=self._folder.size(name), digest=self._folder.digest(name))
+
+    def _left_out(self, names: set[str]) -> Iterator[Problem]:
+        left = [one for one in self._folder.names() if one not in names and not _is_note(one)]
+        if left:
+            more = f" and {len(left) - MOST_NAMED} more" if len(left) > MOST_NAMED else ""
+            named = ", ".join(map(shown, left[:MOST_NAMED]))
+            message = f"{named}{more}: not named by {GENAI_CONFIG} or the graph, so left out"
+            yield self._findings.problem("", InputRefused("FilesLeftOut", message))
+
+
+def _end(one: ExternalData) -> int:
+    return one.offset + (one.length if one.length is not None else 1)
+
+
+def _is_note(name: str) -> bool:
+    return name.startswith(".") or name in _NOTES

@@ -1,0 +1,125 @@
+"""Every bad ready ONNX folder: stable codes, one line each, and nothing outside of it is read."""
+
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from reconciler.host.stamps import StampBook
+from reconciler.sources.folder.model import inspect_source
+from tests.ready_onnx import BYTES, DATA, GENAI, GRAPH, field, graph_of, tensor, write_ready
+
+Break = Callable[[Path], object]
+
+
+def config(**changes: object) -> Break:
+    """Of the decoder, or of `model` by a name with `model_` before it."""
+
+    def act(folder: Path) -> None:
+        held = json.loads((folder / GENAI).read_text())
+        for name, value in changes.items():
+            place = held["model"] if name.startswith("model_") else held["model"]["decoder"]
+            place[name.removeprefix("model_")] = value
+        (folder / GENAI).write_text(json.dumps(held))
+
+    return act
+
+
+def graph(data: bytes) -> Break:
+    return lambda folder: (folder / GRAPH).write_bytes(data)
+
+
+def gone(name: str) -> Break:
+    return lambda folder: (folder / name).unlink()
+
+
+def link(name: str, target: str) -> Break:
+    def act(folder: Path) -> None:
+        (folder / name).unlink()
+        (folder / name).symlink_to(target)
+
+    return act
+
+
+def only_weights(folder: Path) -> None:
+    (folder / GENAI).rename(folder / "model.safetensors")
+
+
+def deep(levels: int) -> bytes:
+    inner = tensor("a.onnx.data")
+    for _ in range(levels):
+        inner = field(1, field(5, field(6, inner)))
+    return field(7, inner)
+
+
+SESSION = {"session_options": {"custom_ops_library": "evil.so", "provider_options": []}}
+CUDA = {"session_options": {"provider_options": [{"cuda": {}}]}}
+LFS = b"version https://git-lfs.github.com/spec/v1\noid sha256:" + b"0" * 64 + b"\nsize 5\n"
+
+BROKEN: dict[str, tuple[Break, str]] = {
+    "no configuration": (gone(GENAI), "GenaiConfigMissing"),
+    "weights of transformers": (only_weights, "GenaiConfigMissing"),
+    "no JSON": (lambda folder: (folder / GENAI).write_text("{"), "JsonInvalid"),
+    "a key twice": (lambda folder: (folder / GENAI).write_text('{"model": {}, "model": {}}'), "JsonInvalid"),
+    "an empty object": (lambda folder: (folder / GENAI).write_text("{}"), "GenaiConfigRefused"),
+    "a native library": (config(**SESSION), "GenaiConfigRefused"),
+    "a provider that is not verified": (config(**CUDA), "GenaiConfigRefused"),
+    "a graph above": (config(filename="../model.onnx"), "GenaiConfigRefused"),
+    "a graph at an absolute place": (config(filename="/etc/model.onnx"), "GenaiConfigRefused"),
+    "a graph on a drive": (config(filename="C:\\model.onnx"), "GenaiConfigRefused"),
+    "a graph of another kind": (config(filename="model.bin"), "GenaiConfigRefused"),
+    "a graph that is a device": (config(filename="con.onnx"), "GenaiConfigRefused"),
+    "no name of a graph": (config(filename=None), "GenaiConfigRefused"),
+    "a pipeline": (config(pipeline=[{"a": {"filename": "a.onnx"}}]), "GenaiConfigRefused"),
+    "an encoder": (config(model_encoder={"filename": "e.onnx"}), "GenaiConfigRefused"),
+    "no kind of model": (config(model_type=""), "GenaiConfigRefused"),
+    "no end": (config(model_eos_token_id=1 << 25), "EndTokenMissing"),
+    "a context of nothing": (config(model_context_length=0), "GenaiConfigRefused"),
+    "a context without end": (config(model_context_length=1 << 40), "GenaiConfigRefused"),
+    "no graph": (gone(GRAPH), "OnnxFileMissing"),
+    "an empty graph": (graph(b""), "OnnxFileMissing"),
+    "a graph that Git LFS keeps elsewhere": (graph(LFS), "LfsPointer"),
+    "a graph that is a link out": (link(GRAPH, "/etc/passwd"), "LinkLeadsOut"),
+    "a graph that is a page": (graph(b"<html>not found</html>"), "OnnxInvalid"),
+    "a graph that is cut off": (graph(graph_of(tensor(DATA))[:-3]), "OnnxInvalid"),
+    "no graph in the model": (graph(field(2, b"pytorch")), "OnnxInvalid"),
+    "endless graphs in graphs": (graph(deep(20)), "OnnxInvalid"),
+    "a number without end": (graph(b"\xff" * 20), "OnnxInvalid"),
+    "a place that is no number": (graph(graph_of(tensor(DATA, offset="-1"))), "OnnxInvalid"),
+    "weights above": (graph(graph_of(tensor("../secret"))), "OnnxDataOutside"),
+    "weights of the machine": (graph(graph_of(tensor("/etc/passwd"))), "OnnxDataOutside"),
+    "weights on a drive": (graph(graph_of(tensor("C:\\x.onnx.data"))), "OnnxDataOutside"),
+    "weights in memory": (graph(graph_of(tensor("*/_ORT_MEM_ADDR_/*"))), "OnnxDataOutside"),
+    "weights in a library": (graph(graph_of(tensor("evil.so"))), "OnnxDataOutside"),
+    "no weights": (gone(DATA), "OnnxFileMissing"),
+    "empty weights": (lambda folder: (folder / DATA).write_bytes(b""), "OnnxFileMissing"),
+    "weights that are cut off": (lambda folder: (folder / DATA).write_bytes(b"w" * (BYTES - 1)), "WeightsTruncated"),
+    "weights that are a link out": (link(DATA, "/etc/passwd"), "LinkLeadsOut"),
+    "weights that Git LFS keeps elsewhere": (lambda folder: (folder / DATA).write_bytes(LFS), "LfsPointer"),
+    "weights that are a pipe": (lambda folder: (gone(DATA)(folder), os.mkfifo(folder / DATA)), "NotAFile"),
+    "no tokenizer": (gone("tokenizer.json"), "TokenizerMissing"),
+    "a tokenizer of another kind": (
+        lambda folder: (folder / "tokenizer.json").write_text('{"model": {"type": "Unigram"}, "added_tokens": []}'),
+        "TokenizerUnsupported",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", BROKEN)
+def test_what_is_wrong_with_it_has_one_code(tmp_path: Path, name: str) -> None:
+    folder, (act, code) = write_ready(tmp_path / "model"), BROKEN[name]
+    act(folder)
+    found = inspect_source(str(folder), StampBook.empty(), ready=True)
+    assert [one.code for one in found.problems] == [code]
+    (problem,) = found.problems
+    assert "\n" not in problem.message
+    assert problem.file.startswith("model/")
+    assert (found.digest, found.files) == ("", ())
+
+
+def test_it_is_no_model_to_convert(tmp_path: Path) -> None:
+    folder = write_ready(tmp_path / "model")
+    problems = inspect_source(str(folder), StampBook.empty()).problems
+    assert "`source: {onnx: {path: ...}}`" in next(one.hint for one in problems if one.code == "SourceConverted")

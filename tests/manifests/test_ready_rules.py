@@ -1,0 +1,69 @@
+"""What a manifest may say of a ready ONNX model, and what it may not."""
+
+from pathlib import Path
+
+import pytest
+
+from reconciler.gates.fidelity import FidelityGate
+from reconciler.manifests.parsed import Parsed
+from reconciler.sources.manifests import load
+from tests.machine import TestMachine
+
+PROMPTS = "  gates: [{prompts: {cases: [{prompt: Hello, contains: Hi}]}}]\n"
+
+
+def parsed(
+    folder: Path, *, source: str = "{onnx: {path: ../model}}", precisions: str = "int4", more: str = ""
+) -> Parsed:
+    machine = TestMachine(folder=folder)
+    (folder / "fleet" / "model").mkdir(parents=True)
+    path = machine.declare(precisions=precisions, more=more)
+    path.write_text(path.read_text().replace("{path: ../model}", source))
+    return load(str(machine.manifests))
+
+
+def test_it_is_not_compared_with_an_original(tmp_path: Path) -> None:
+    found = parsed(tmp_path, more=PROMPTS)
+    assert (found.problems, found.warnings) == ((), ())
+    (model,) = found.models
+    assert model.ready
+    assert model.source_path == str(tmp_path / "fleet" / "model")
+    fidelity = model.gates.get(FidelityGate)
+    assert fidelity is not None
+    assert fidelity.skip.startswith("a ready ONNX model is served as it is")
+
+
+def test_golden_prompts_are_wanted(tmp_path: Path) -> None:
+    found = parsed(tmp_path)
+    assert [one.code for one in found.warnings] == ["ReadyUnproven"]
+    assert found.models
+
+
+@pytest.mark.parametrize(
+    ("wrong", "field"),
+    [
+        ({"precisions": "int4, int8"}, "spec.precisions"),
+        ({"more": "  quantization: {blockSize: 64}\n"}, "spec.quantization"),
+        ({"source": "{onnx: {path: ../model}, adapter: ../model}"}, "spec.source.adapter"),
+        ({"more": "  gates: [{fidelity: {maxMeanKL: 0.1}}]\n"}, "spec.gates"),
+    ],
+)
+def test_what_only_a_conversion_could_do_is_refused(tmp_path: Path, wrong: dict[str, str], field: str) -> None:
+    found = parsed(tmp_path, **wrong)
+    assert [(one.code, one.field) for one in found.problems] == [("OptionIgnored", field)]
+    assert not found.models
+
+
+@pytest.mark.parametrize(
+    ("source", "code"),
+    [
+        ("{onnx: {path: ../model, huggingface: {repo: a/b, revision: main}}}", "InvalidValue"),
+        ("{onnx: {}}", "InvalidValue"),
+        ("{onnx: {path: ../model}, path: ../model}", "InvalidValue"),
+        ("{onnx: {path: ../nothing}}", "PathMissing"),
+        (f"{{onnx: {{huggingface: {{repo: a/b, revision: {'1' * 40}, folder: ../x}}}}}}", "InvalidValue"),
+        (f"{{onnx: {{huggingface: {{repo: a/b, revision: {'1' * 40}, folder: a//x}}}}}}", "InvalidValue"),
+    ],
+)
+def test_a_source_is_one_place(tmp_path: Path, source: str, code: str) -> None:
+    assert [one.code for one in parsed(tmp_path, source=source).problems] == [code]

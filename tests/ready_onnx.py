@@ -1,0 +1,49 @@
+"""A ready ONNX folder, as small as one can be: its graph names one tensor in the file beside it. Written by hand, so
+that tests need no package; what loads is made by the tests that serve one."""
+
+import json
+import shutil
+from pathlib import Path
+
+from tests.backends.test_served_files import edited
+from tests.tiny_models import CHATML
+
+EXAMPLE = Path(__file__).parent.parent / "examples" / "capitals" / "model"
+GENAI, GRAPH, DATA = "genai_config.json", "model.onnx", "model.onnx.data"
+BYTES = 4096
+
+
+def field(number: int, data: bytes) -> bytes:
+    return varint(number << 3 | 2) + varint(len(data)) + data
+
+
+def varint(value: int) -> bytes:
+    found = bytearray()
+    while value > 0x7F:
+        found.append(value & 0x7F | 0x80)
+        value >>= 7
+    return bytes((*found, value))
+
+
+def tensor(location: str, **place: object) -> bytes:
+    """A TensorProto whose numbers lie elsewhere."""
+    entries = {"location": location, **place}
+    return field(8, b"weight") + b"".join(
+        field(13, field(1, key.encode()) + field(2, str(value).encode())) for key, value in entries.items()
+    )
+
+
+def graph_of(*tensors: bytes, nodes: tuple[bytes, ...] = ()) -> bytes:
+    inner = b"".join(field(1, one) for one in nodes) + b"".join(field(5, one) for one in tensors)
+    return b"\x08\x0a" + field(2, b"pytorch") + field(7, inner)
+
+
+def write_ready(folder: Path) -> Path:
+    folder.mkdir(parents=True)
+    (folder / GENAI).write_bytes(edited({"model.eos_token_id": 2}))
+    (folder / GRAPH).write_bytes(graph_of(tensor(DATA, offset=0, length=BYTES)))
+    (folder / DATA).write_bytes(b"w" * BYTES)
+    shutil.copy(EXAMPLE / "tokenizer.json", folder)
+    settings = json.loads((EXAMPLE / "tokenizer_config.json").read_text()) | {"chat_template": CHATML}
+    (folder / "tokenizer_config.json").write_text(json.dumps(settings))
+    return folder
