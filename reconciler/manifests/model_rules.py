@@ -16,7 +16,7 @@ from reconciler.manifests.described import values_of
 from reconciler.manifests.gate_rules import gates_of
 from reconciler.manifests.loader import YamlDocument
 from reconciler.manifests.lock_file import Lock
-from reconciler.manifests.ready_rules import check_ready, gates_of_ready
+from reconciler.manifests.ready.rules import check_ready, gates_of_ready
 from reconciler.manifests.schema import JinjaTemplate, ModelManifest, RolesTemplate
 from reconciler.manifests.selectors.rules import check_selector
 from reconciler.manifests.source_schema import READY_KINDS, REMOTE_KINDS

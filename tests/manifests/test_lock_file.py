@@ -1,11 +1,12 @@
 """The lock file of hub sources: what a manifest gets from it, its one form, and what hostile hands write into it."""
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from reconciler.domain.sources.locked import LockedFile, LockedSource, is_included, is_safe
+from reconciler.domain.sources.locked import LockedFile, LockedSource, is_safe
 from reconciler.manifests.lock_file import read, render
 from reconciler.manifests.parsed import Parsed
 from reconciler.manifests.source_facts import LockInvalid
@@ -63,6 +64,17 @@ def test_a_lock_is_read_back_as_it_was_written() -> None:
 def test_an_entry_without_a_kind_is_the_hubs() -> None:
     assert read(document()) == read(document(kind="huggingface"))
     assert b"kind" not in render([SOURCE])
+
+
+def test_a_ready_source_is_another_one() -> None:
+    ready = replace(SOURCE, ready=True, folder="cpu/int4")
+    assert read(render([SOURCE, ready])) == {SOURCE.key: SOURCE, ready.key: ready}
+    assert b"ready" not in render([SOURCE])
+    text = model(source=f"{{onnx: {{huggingface: {{repo: org/phi, revision: {COMMIT}, folder: cpu/int4}}}}}}")
+    (found,) = with_lock(render([SOURCE, ready]), text).models
+    assert (found.remote, found.ready) == (ready, True)
+    with pytest.raises(LockInvalid, match="folder: expected repo, revision or include"):
+        read(document(folder="cpu"))  # only a ready one lies in a folder
 
 
 def test_the_digest_is_that_of_the_files_alone() -> None:
@@ -141,19 +153,23 @@ def test_nobody_reads_a_lock_that_no_model_needs() -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "default", "every_json"),
+    ("name", "default", "every_json", "ready"),
     [
-        ("config.json", True, True),
-        ("model-00001-of-00002.safetensors", True, False),
-        ("consolidated.safetensors", False, False),
-        ("tokenizer.model", True, False),
-        ("special.json", False, True),
-        ("pytorch_model.bin", False, False),
-        ("modeling.py", False, False),
-        ("onnx/config.json", False, False),
+        ("config.json", True, True, False),
+        ("model-00001-of-00002.safetensors", True, False, False),
+        ("consolidated.safetensors", False, False, False),
+        ("tokenizer.model", True, False, True),
+        ("special.json", False, True, False),
+        ("pytorch_model.bin", False, False, False),
+        ("modeling.py", False, False, False),
+        ("onnx/config.json", False, False, False),
+        ("genai_config.json", False, True, True),
+        ("model.onnx.data", False, False, True),
+        ("custom_ops.so", False, False, False),
     ],
 )
-def test_which_files_are_taken(name: str, default: bool, every_json: bool) -> None:
-    assert is_included(name, ()) is default
-    assert is_included(name, ("*.json",)) is every_json
+def test_which_files_are_taken(name: str, default: bool, every_json: bool, ready: bool) -> None:
+    assert SOURCE.includes(name) is default
+    assert replace(SOURCE, include=("*.json",)).includes(name) is every_json
+    assert replace(SOURCE, ready=True).includes(name) is ready
     assert default <= is_safe(name)

@@ -172,7 +172,8 @@ FORMS = "expected one template: the name of a preset, or one of ref, roles and j
 COMMIT = "c0ffee" * 6 + "c0ff"
 REPO = "expected the name of a model on the hub, such as org/name"
 FILES = (
-    "expected a pattern for files in the top folder that ends in .safetensors, .json, .jinja, .txt, .model, .md or .sig"
+    "expected a pattern for files in the top folder that ends in .safetensors, .onnx, .onnx.data, .onnx_data, .json, "
+    ".jinja, .txt, .model, .md or .sig"
 )
 PATTERN = "expected text with {Content} in it, once"
 
@@ -196,7 +197,7 @@ PATTERN = "expected text with {Content} in it, once"
                 model(source=source),
                 "spec.source",
                 5,
-                f"expected one source, either `path` or `huggingface`, got {got}",
+                f"expected one source, either `path`, `huggingface` or `onnx`, got {got}",
                 "",
             )
             for source, got in (
@@ -209,7 +210,7 @@ PATTERN = "expected text with {Content} in it, once"
             model(source="{oci: x}"),
             "spec.source",
             5,
-            "expected `path` or `huggingface`, got oci",
+            "expected `path`, `huggingface` or `onnx`, got oci",
             "oci is not supported yet; download the model and give its folder as `path`",
         ),
         *(
