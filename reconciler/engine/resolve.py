@@ -28,6 +28,7 @@ from reconciler.manifests.parsed import Parsed
 from reconciler.manifests.selector import mismatch
 from reconciler.sources.cache import OnDisk, SourceCache
 from reconciler.sources.protocol import CachedSource, ModelFolders, unseen
+from reconciler.templates.trimmed import for_runtime
 
 # Bytes of an artifact, of disk at the peak of its conversion, and of memory there at each precision it could have.
 Predicted = tuple[int, int, Mapping[str, int]]
@@ -312,7 +313,9 @@ def _recipe(model: Model, source: SourceModel, adapter: str | None, precision: s
 
 
 def _own_template(source: SourceModel, adapter: SourceAdapter | None) -> str | None:
-    """What a fine-tune was trained with goes before its base's. "" where it is known only once it is here."""
+    """What a fine-tune was trained with goes before its base's; written so that the runtime reads it as Hugging Face
+    does. "" where it is known only once it is here."""
     if not source.known or (adapter is not None and not adapter.known):
         return ""
-    return (adapter.chat_template if adapter else None) or source.chat_template
+    own = (adapter.chat_template if adapter else None) or source.chat_template
+    return for_runtime(own) if own else own

@@ -22,6 +22,8 @@ from reconciler.templates.lint import differs_in_runtime, lint
 from reconciler.templates.presets import PRESETS, preset
 from reconciler.templates.renderer import Renderer
 from reconciler.templates.rendering import NotRendered
+from reconciler.templates.syntax import SYNTAX
+from reconciler.templates.trimmed import for_runtime
 from tests.chat import render
 from tests.extras import needs
 from tests.templates.test_role_form import EXACT
@@ -126,6 +128,52 @@ def test_what_the_lint_warns_of_is_what_the_two_render_differently(template: str
     assert [finding.code for finding in lint(template.encode())] == ["TemplateWhitespace"]
     messages = talk("u: x")
     assert runtime(template, messages, False) != render(template, messages, False)
+
+
+ZEPHYR = """{% for message in messages %}
+{% if message['role'] == 'user' %}
+{{ '<|user|>\\n' + message['content'] + '</s>' }}
+{% elif message['role'] == 'assistant' %}
+    {{ '<|assistant|>\\n'  + message['content'] + '</s>' }}
+    {% endif %}
+{% if loop.last and add_generation_prompt %}
+{{ '<|assistant|>' }}
+{% endif %}
+
+{% endfor %}
+"""
+RELYING = (
+    ZEPHYR,
+    "{% for m in messages %}\n\n  {{ m.content }}\n   {%- if x %}\n{% endif %}\n\n\n{% endfor -%}\n  x",
+    "{# a\n comment #}\n{% if messages %}\n{{ messages[0].content }}\n  {% endif %}",
+    "{% if messages %}\n\n{{ '\\n' }}\n{% endif %}\n{% for m in messages %}\n{{ m.content }}\n\n{% endfor %}",
+)
+
+
+def _lines(template: str) -> list[tuple[int, str]]:
+    """Of each word in a tag: what is said of a template names a line of the file."""
+    return [(line, token) for line, kind, token in SYNTAX.lex(template) if kind == "name"]
+
+
+@pytest.mark.parametrize("template", RELYING)
+def test_one_that_relies_on_trimming_is_written_so_that_both_read_it_as_hugging_face(
+    template: str, runtime: Render
+) -> None:
+    served = for_runtime(template)
+    assert served != template
+    assert lint(served.encode()) == ()
+    assert _lines(served) == _lines(template)
+    assert for_runtime(served) == served
+    for messages in CONVERSATIONS.values():
+        for asked in (True, False):
+            assert (
+                runtime(served, messages, asked) == render(template, messages, asked) == render(served, messages, asked)
+            )
+
+
+@pytest.mark.parametrize("template", [*TRIMMED_BY_BOTH, "no jinja {% ", "{% raw %}\n{% endraw %}", "{{ messages }}"])
+def test_what_needs_no_change_gets_none(template: str) -> None:
+    assert for_runtime(template) == template
 
 
 @pytest.mark.parametrize("template", TRIMMED_BY_BOTH)
