@@ -17,6 +17,7 @@ from reconciler.conversion.prediction import predict_bytes
 from reconciler.conversion.worker.job import ARTIFACT_FILES
 from reconciler.domain.errors import ConversionFailed, DiskFull, Disturbed
 from reconciler.domain.gate_spec import GateSpec
+from reconciler.domain.sources.adapter_weights import mismatch
 from reconciler.gates.judgement import judge, rejections
 from reconciler.host.child import Child
 from reconciler.host.environment import private_environment
@@ -287,17 +288,22 @@ def test_a_full_disk_is_named_and_nothing_is_left(small_disk: Path, capitals: Pa
 
 
 def write_adapter(folder: Path, source: Path) -> None:
-    """A LoRA that changes the answers, made by PEFT itself."""
+    """A LoRA that changes the answers, with a head and an embedding that were trained as a whole, made by PEFT
+    itself."""
     script = f"""
 import torch
 from peft import LoraConfig, get_peft_model
 from transformers import AutoModelForCausalLM
 torch.manual_seed(1)
 model = AutoModelForCausalLM.from_pretrained({str(source)!r})
-lora = LoraConfig(r=4, lora_alpha=16, target_modules=["q_proj", "down_proj"])
+lora = LoraConfig(
+    r=4, lora_alpha=16, target_modules=["q_proj", "down_proj"], modules_to_save=["lm_head", "embed_tokens"]
+)
 model = get_peft_model(model, lora)
 for name, parameter in model.named_parameters():
-    if "lora_" in name:
+    if "modules_to_save" in name:
+        torch.nn.init.normal_(parameter, std=0.05)
+    elif "lora_" in name:
         torch.nn.init.normal_(parameter, std=0.3)
 model.save_pretrained({str(folder)!r})
 merged = AutoModelForCausalLM.from_pretrained({str(source)!r})
@@ -327,7 +333,7 @@ def test_an_adapter_whose_expression_leaves_out_its_own_weights_is_refused(
 
 
 def test_an_adapter_is_merged_into_the_weights(converter: Converter, reader: Child, tmp_path: Path) -> None:
-    source = write_qwen2(tmp_path / "model")
+    source = write_qwen2(tmp_path / "model", tied=False)
     write_adapter(tmp_path / "adapter", source)
     config = tmp_path / "adapter" / "adapter_config.json"
     saved = json.loads(config.read_text())
@@ -337,6 +343,7 @@ def test_an_adapter_is_merged_into_the_weights(converter: Converter, reader: Chi
         config.write_text(json.dumps(saved | more))
         adapter = inspect_adapter(str(tmp_path / "adapter"), StampBook.empty())
         assert adapter.problems == ()
+        assert mismatch(adapter.config, adapter.shapes, look(source).shapes) == ""
         recipe = recipe_of(look(source), precision, adapter=adapter.digest)
         out = str(tmp_path / precision)
         converter.convert(recipe, str(source), out, adapter=str(tmp_path / "adapter"), timeout=300)

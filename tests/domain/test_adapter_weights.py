@@ -42,6 +42,16 @@ QUERIES, DOWN = layers("self_attn.q_proj", 64, 64), layers("mlp.down_proj", 64, 
         (LIST | {"target_modules": ["model.layers.0.self_attn.q_proj"]}, layers("self_attn.q_proj", 64, 64, (0,))),
         (LIST | {"target_modules": ["1.mlp.down_proj"]}, layers("mlp.down_proj", 64, 128, (1,))),
         (ONLY_QUERIES | {"r": 8, "rank_pattern": {"q_proj": 4}}, QUERIES),
+        (LIST | {"modules_to_save": ["lm_head"]}, QUERIES | DOWN | {"base_model.model.lm_head.weight": (320, 64)}),
+        (
+            {"r": 4, "target_modules": ["q_proj"], "modules_to_save": ["embed_tokens", "lm_head", "norm"]},
+            QUERIES
+            | {
+                "base_model.model.lm_head.weight": (320, 64),
+                "base_model.model.model.embed_tokens.weight": (320, 64),
+                "base_model.model.model.norm.weight": (64,),
+            },
+        ),
         (
             LIST | {"target_modules": ["embed_tokens"]},
             {
@@ -60,6 +70,8 @@ def test_what_is_embedding_and_head_at_once_is_not_changed(module: str) -> None:
     """PEFT adds to one of the two; merged into the weight that they share it changes both."""
     tied = {name: shape for name, shape in BASE.items() if name != "lm_head.weight"}
     assert "it changes both" in mismatch(LIST | {"target_modules": [module]}, lora(module, 320, 64), tied)
+    whole = QUERIES | DOWN | {f"base_model.model.{module}.weight": (320, 64)}
+    assert mismatch(LIST | {"modules_to_save": [module.rpartition(".")[2]]}, whole, tied)
 
 
 HALF = dict(list(QUERIES.items())[1:])
@@ -90,6 +102,12 @@ HALF = dict(list(QUERIES.items())[1:])
         (LIST, layers("mlp.down_proj", 32, 128), "has the shape 32 x 4"),
         (LIST, QUERIES | lora("lm_head", 300, 64), "has the shape 300 x 4, and lm_head of the base 320 x 64"),
         (LIST, QUERIES | {"base_model.model.lm_head.weight": (320, 64)}, "is no weight of LoRA"),
+        (LIST | {"modules_to_save": ["lm_head"]}, QUERIES | DOWN, "it has nothing for lm_head.weight of the base"),
+        (
+            LIST | {"modules_to_save": ["lm_head"]},
+            QUERIES | DOWN | {"base_model.model.lm_head.weight": (330, 64)},
+            "lm_head.weight has the shape 330 x 64, and lm_head.weight of the base 320 x 64",
+        ),
         (LIST, {"base_model.model.lm_head.base_layer.weight": (320, 64)}, "save it with save_embedding_layers=False"),
         (LIST, {"base_model.model.model.norm.lora_A.weight": (4, 64)}, "and model.norm of the base 64"),
         (LIST, {"base_model.model.model.norm.lora_A.weight": ()}, "has the shape of a single number"),

@@ -272,6 +272,15 @@ def kept_without_task(folder: Path, **mapping: object) -> None:
     edit_adapter(folder, task_type=None, auto_mapping=written | mapping)
 
 
+def test_an_adapter_with_modules_that_were_trained_as_a_whole_is_taken(adapter: Path) -> None:
+    """Their weights are compared with the base's (tests/domain/test_adapter_weights.py)."""
+    edit_adapter(adapter, modules_to_save=["lm_head", "embed_tokens"])
+    assert inspect_adapter(str(adapter), StampBook.empty()).problems == ()
+    edit_adapter(adapter, modules_to_save="lm_head")
+    (problem,) = inspect_adapter(str(adapter), StampBook.empty()).problems
+    assert "modules_to_save 'lm_head', expected names of modules" in problem.message
+
+
 def test_an_adapter_that_was_trained_without_a_task_is_taken(adapter: Path) -> None:
     kept_without_task(adapter)
     assert inspect_adapter(str(adapter), StampBook.empty()).problems == ()
@@ -318,11 +327,11 @@ def test_an_adapter_that_is_more_than_plain_lora_is_refused(adapter: Path, fault
     assert [problem.code for problem in inspect_adapter(str(adapter), StampBook.empty()).problems] == [code]
 
 
-@pytest.mark.parametrize("more", [{"modules_to_save": ["lm_head"]}, {"task_type": "SEQ_CLS"}])
+@pytest.mark.parametrize("more", [{"use_dora": True}, {"task_type": "SEQ_CLS"}])
 def test_what_can_be_merged_elsewhere_has_a_way_out(adapter: Path, more: dict[str, object]) -> None:
     edit_adapter(adapter, **more)
     (problem,) = inspect_adapter(str(adapter), StampBook.empty()).problems
-    assert ("merge_and_unload" in problem.hint) == ("modules_to_save" in more)
+    assert ("merge_and_unload" in problem.hint) == ("use_dora" in more)
 
 
 def test_a_missing_adapter_folder_is_said(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from reconciler.conversion.worker.streamed import empty_model
 from reconciler.domain.errors import ConversionFailed
 from reconciler.domain.sources.source_model import ADAPTER_WEIGHTS
 
-_SHARED = re.compile(r"\b(lm_head|embed_tokens)\.lora_")
+_SHARED = re.compile(r"\b(lm_head|embed_tokens)\.(lora_|weight)")
 
 
 def check_adapter(model: str, adapter: str) -> None:

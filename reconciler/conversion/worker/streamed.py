@@ -7,6 +7,7 @@ those that were rounded; so each layer is loaded once. After `halve` it computes
 
 import os
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from reconciler.conversion.order import Order
@@ -22,12 +23,12 @@ class StreamedSource:
     def __init__(self, order: Order, rounded: RoundedMatrices | None = None) -> None:
         folder, adapter = (os.path.join(order.scratch, name) for name in ("model", "adapter"))
         staged = staging.stage_source(order.source, folder, order.recipe.source, order.digests)
-        self._staged, self._model, adapters = [staged], empty_model(folder), {}
+        self._staged, self._model, adapted = [staged], empty_model(folder), _Adapted()
         if order.adapter is not None and order.recipe.adapter is not None:
             added = staging.stage_adapter(order.adapter, adapter, order.recipe.adapter, order.digests)
             self._staged.append(added)
-            adapters = _adapted(folder, adapter)
-        self._loaded = _Loaded(_Files(staged.weights, self._model.all_tied_weights_keys, adapters))
+            adapted = _adapted(folder, adapter)
+        self._loaded = _Loaded(_Files(staged.weights, self._model.all_tied_weights_keys, adapted))
         self._rounded, self.furthest = rounded, 0.0
         if rounded is not None:
             self._compute_twice(rounded)
@@ -154,37 +155,56 @@ def _attach(model: Any, weights: Mapping[str, Any]) -> None:
     )
 
 
-def _adapted(folder: str, adapter: str) -> dict[str, Any]:
-    """The layers of the adapter by the name of the weight that they change. PEFT puts them into a model whose weights
-    are all one zero, which takes no memory."""
+@dataclass(frozen=True, kw_only=True)
+class _Adapted:
+    """By the name of the weight: `layers` that add to it, and what takes its place (`modules_to_save`)."""
+
+    layers: Mapping[str, Any] = field(default_factory=dict)
+    whole: Mapping[str, Any] = field(default_factory=dict)
+
+
+def _adapted(folder: str, adapter: str) -> _Adapted:
+    """PEFT puts the adapter into a model whose weights are all one zero, which takes no memory."""
     import torch
     from peft import PeftModel
     from peft.tuners.lora import LoraLayer
+    from peft.utils import ModulesToSaveWrapper
 
     model = empty_model(folder)
     for module in model.modules():
         for name, parameter in module.named_parameters(recurse=False):
             setattr(module, name, torch.nn.Parameter(torch.zeros(1).expand(parameter.shape), requires_grad=False))
-    modules = PeftModel.from_pretrained(model, adapter).get_base_model().named_modules()
-    return {f"{name}.weight": module for name, module in modules if isinstance(module, LoraLayer)}
+    merged = PeftModel.from_pretrained(model, adapter, low_cpu_mem_usage=True)
+    modules = dict(merged.get_base_model().named_modules())
+    layers = {f"{name}.weight": module for name, module in modules.items() if isinstance(module, LoraLayer)}
+    wholes = {name: module for name, module in modules.items() if isinstance(module, ModulesToSaveWrapper)}
+    whole = {
+        f"{name}.{part}": tensor
+        for name, module in wholes.items()
+        for part, tensor in module.modules_to_save[module.active_adapters[0]].state_dict().items()
+    }
+    return _Adapted(layers=layers, whole=whole)
 
 
 class _Files(Mapping[str, Any]):
     """Tensors of safetensors files, read when asked for, with what adapters add to them. A tied weight is that of
     another name."""
 
-    def __init__(self, paths: tuple[str, ...], tied: dict[str, str], adapters: dict[str, Any]) -> None:
+    def __init__(self, paths: tuple[str, ...], tied: dict[str, str], adapted: _Adapted) -> None:
         from safetensors import safe_open
 
         files: list[Any] = [safe_open(path, framework="pt") for path in paths]
         self._files = {name: file for file in files for name in file.keys()}  # noqa: SIM118 - it is no mapping
         self._tied = tied
         self._adapters: dict[str, list[Any]] = {}
-        for name, layer in adapters.items():
+        self._whole = adapted.whole
+        for name, layer in adapted.layers.items():
             self._adapters.setdefault(self._held(name), []).append(layer)
 
     def __getitem__(self, name: str) -> Any:
         held = self._held(name)
+        if name in self._whole:
+            return self._whole[name]
         weight = self._files[held].get_tensor(held)
         for layer in self._adapters.get(held, ()):
             weight = weight.float() + layer.get_delta_weight(layer.active_adapter[0])

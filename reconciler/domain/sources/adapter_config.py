@@ -1,7 +1,8 @@
-"""What we read in an `adapter_config.json` of PEFT: plain LoRA, whose weights alone say what it adds to a base.
+"""What we read in an `adapter_config.json` of PEFT: plain LoRA, whose weights alone say what it adds to a base, and
+modules that were trained as a whole beside it (`modules_to_save`).
 
 It is foreign input: `complaints` makes sure that each setting has the type that PEFT expects, and refuses what PEFT
-could do beyond plain LoRA (modules to import, methods that were never measured, a base that is changed as well).
+could do beyond that (modules to import, methods that were never measured, a base that is changed as well).
 """
 
 from collections.abc import Callable, Mapping
@@ -11,7 +12,7 @@ Config = Mapping[str, Any]
 Form = tuple[str, Callable[[object], bool]]  # what is expected, and whether a value is that
 
 LARGEST_RANK = 1 << 20
-BEYOND = "only plain LoRA is merged"
+BEYOND = "only LoRA and whole modules (modules_to_save) are merged"
 # PEFT's own names for how the factors began. The other ways (pissa, olora, loftq) change the base's weights too.
 _BEGINNINGS = (True, False, None, "gaussian", "orthogonal", "eva")
 _PLAIN_BEGINNING = "one that leaves the base as it is (save with path_initial_model_for_weight_conversion)"
@@ -54,6 +55,10 @@ def _are_names(value: object) -> bool:
     return isinstance(value, str | list) and bool(value) and all(isinstance(one, str) for one in value)
 
 
+def _are_listed(value: object) -> bool:
+    return isinstance(value, list) and _are_names(value)
+
+
 def _are_layers(value: object) -> bool:
     return value is None or type(value) is int or (isinstance(value, list) and all(type(one) is int for one in value))
 
@@ -82,6 +87,7 @@ _FORMS: dict[str, Form] = {
     "lora_alpha": ("a number that is not 0", _is_factor),
     "lora_dropout": ("a number", lambda value: type(value) in (int, float)),
     "target_modules": ("names of modules", _are_names),
+    "modules_to_save": ("names of modules", lambda value: value in _OFF or _are_listed(value)),
     "layers_to_transform": ("numbers of layers", _are_layers),
     "layers_pattern": ("a name", lambda value: value in _OFF or _are_names(value)),
     "rank_pattern": ("whole numbers by name", _pattern_of(_is_count)),

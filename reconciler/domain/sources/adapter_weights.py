@@ -4,7 +4,7 @@ writes them. The converter asks PEFT itself again (conversion.worker.checks).
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from reconciler.domain.sources.adapter_config import Config, rank
 
@@ -13,26 +13,59 @@ Shapes = Mapping[str, tuple[int, ...]]
 _PART = re.compile(r"base_model\.model\.(.+)\.lora_(?:embedding_)?([AB])(?:\.weight)?")
 _WHOLE = re.compile(r"base_model\.model\.(.+)\.base_layer\.weight")
 _LAYER = re.compile(r".*?\.[^.]*\.(\d+)\.")  # as PEFT finds the number of a layer
+_SHARED = "it changes {}, which is embedding and head at once in the base: merged, it changes both"
 _HEAD, _EMBEDDING = "lm_head", "model.embed_tokens"
 
 
 def mismatch(config: Config, adapter: Shapes, base: Shapes) -> str:
     """What does not belong, in words; "" where all does."""
     ranks: dict[str, dict[str, int]] = {}
+    saved = _saved(config, base)
+    if wrong := _unlike_saved(saved, adapter, base):
+        return wrong
     for name, shape in adapter.items():
+        if name in saved:
+            continue
         part = _PART.fullmatch(name)
         if part is None:
             return _foreign(name)
         module, factor = part.groups()
         own = base.get(f"{module}.weight")
-        if module in (_HEAD, _EMBEDDING) and f"{_HEAD}.weight" not in base:
-            return f"it changes {module}, which is embedding and head at once in the base: merged, it changes both"
+        if _is_shared(module, base):
+            return _SHARED.format(module)
         if own is None:
             return f"its {name} changes {module}, which the base does not have"
         if len(shape) != 2 or len(own) != 2 or _meets(factor, shape) != _side(name, factor, own):
             return f"its {name} has the shape {_text(shape)}, and {module} of the base {_text(own)}"
         ranks.setdefault(module, {})[factor] = shape[0] if factor == "A" else shape[1]
     return (_unlike_ranks(config, ranks) or _unlike_named(config, {*ranks}, base)) if ranks else "it holds no weights"
+
+
+def _saved(config: Config, base: Shapes) -> dict[str, str]:
+    """The tensors of the modules that it brings as a whole: the base's names by its own."""
+    names = config.get("modules_to_save") or ()
+    return {f"base_model.model.{one}": one for one in sorted(base) if _is_one_of(one.rpartition(".")[0], names)}
+
+
+def _unlike_saved(saved: Mapping[str, str], adapter: Shapes, base: Shapes) -> str:
+    for name, own in saved.items():
+        module, shape = own.rpartition(".")[0], adapter.get(name)
+        if _is_shared(module, base):
+            return _SHARED.format(module)
+        if shape is None:
+            return f"it has nothing for {own} of the base, which modules_to_save names"
+        if shape != base[own]:
+            return f"its {name} has the shape {_text(shape)}, and {own} of the base {_text(base[own])}"
+    return ""
+
+
+def _is_shared(module: str, base: Shapes) -> bool:
+    return module in (_HEAD, _EMBEDDING) and f"{_HEAD}.weight" not in base
+
+
+def _is_one_of(module: str, names: Iterable[str]) -> bool:
+    """As PEFT takes a name: the whole of it, or what stands behind a dot."""
+    return any(module == one or module.endswith(f".{one}") for one in names)
 
 
 def _foreign(name: str) -> str:
@@ -68,7 +101,9 @@ def _unlike_named(config: Config, modules: set[str], base: Shapes) -> str:
     targets = config["target_modules"]
     if isinstance(targets, str) or config.get("layers_pattern"):
         return ""
+    saved = config.get("modules_to_save") or ()
     known = {name.removesuffix(".weight") for name in base if name.endswith(".weight")}
+    known = {module for module in known if not _is_one_of(module, saved)}
     named = {module for module in known if _is_named(module, targets, config.get("layers_to_transform"))}
     if missing := sorted(named - modules):
         return f"it has nothing for {missing[0]} of the base"
@@ -79,7 +114,7 @@ def _unlike_named(config: Config, modules: set[str], base: Shapes) -> str:
 def _is_named(module: str, targets: list[str], layers: int | list[int] | None) -> bool:
     if module in targets:
         return True
-    if not any(module.endswith(f".{one}") for one in targets):
+    if not _is_one_of(module, targets):
         return False
     if layers is None or layers == []:
         return True
