@@ -1,8 +1,9 @@
 """The command line in a process of its own, without the half second in which Python starts and imports it: a server
 that has imported everything forks for each command. In files of tests that convert (`with_olive`) another one has
 imported Olive too, and the converter's workers fork as well, so that no test imports Olive for seven seconds
-(`tests.forked_child`). A test process has one server of each kind, whom all its threads ask; for the workers of Foundry
-Local and the renderer a command beside Olive asks the other server.
+(`tests.forked_child`). All processes of a run of the tests ask one server of each kind: the first that needs it starts
+it, and it ends with the last. For the workers of Foundry Local and the renderer a command beside Olive asks the other
+server.
 
 The command has its own arguments, streams, working directory, environment and exit code, and runs `reconciler.__main__`
 as `python -m reconciler` does. What is read while modules are imported is as in the server, so a command whose
@@ -12,6 +13,7 @@ environment says such a thing is started the usual way: see `can_fork`.
 import array
 import atexit
 import contextlib
+import errno
 import gc
 import json
 import os
@@ -22,6 +24,7 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -39,6 +42,8 @@ RUNNING = 1 << 16  # in place of an exit code
 LIGHT, OLIVE = "light", "olive"  # what a server has imported
 _TESTS = os.getpid()
 _kind = LIGHT
+_RUN = os.environ.get("PYTEST_XDIST_TESTRUNUID") or uuid.uuid4().hex  # the same for all processes of pytest-xdist
+UNASKED = 60.0  # seconds that a server waits for the first who asks
 _started: "list[Worker]" = []
 _starting = threading.Lock()
 _servers: "dict[tuple[int, str], Server]" = {}  # by process and kind
@@ -77,9 +82,7 @@ class Line:
 
     @classmethod
     def to(cls, name: str) -> "Line":
-        peer = socket.socket(socket.AF_UNIX)
-        peer.connect("\0" + name)
-        return cls(peer)
+        return cls(_connected(name))
 
     def ask(self, order: dict[str, Any], descriptors: Sequence[int] = ()) -> int:
         data = json.dumps(order).encode()
@@ -91,20 +94,37 @@ class Line:
 
 
 class Server(Line):
-    """`light`: the name of the other server, for one with Olive."""
+    """Of this run. `light`: the name of the other server, for one with Olive."""
 
     def __init__(self, kind: str, light: str = "") -> None:
-        peer, its = socket.socketpair()
-        super().__init__(peer)
-        self.name = f"reconciler-tests-{uuid.uuid4().hex}"
+        self.name = f"reconciler-tests-{_RUN}-{kind}"
+        with contextlib.suppress(ConnectionRefusedError):  # nobody has started it
+            super().__init__(_connected(self.name))
+            return
         environment = os.environ | {"PYTHONPATH": str(REPOSITORY)}
-        command = [sys.executable, "-m", "tests.forked", str(its.fileno()), kind, self.name, light]
-        self._process = subprocess.Popen(command, env=environment, cwd=REPOSITORY, pass_fds=[its.fileno()])
-        its.close()
+        command = [sys.executable, "-m", "tests.forked", kind, self.name, light]
+        self._process = subprocess.Popen(command, env=environment, cwd=REPOSITORY)
+        super().__init__(_awaited(self.name, self._process))
 
-    def close(self) -> None:
-        self._peer.close()
-        self._process.wait()
+
+def _connected(name: str) -> socket.socket:
+    peer = socket.socket(socket.AF_UNIX)
+    try:
+        peer.connect("\0" + name)
+    except OSError:
+        peer.close()
+        raise
+    return peer
+
+
+def _awaited(name: str, starting: subprocess.Popen[bytes]) -> socket.socket:
+    """Its door is open before it imports anything. Of two that start at once one finds the door taken, and ends."""
+    while True:
+        with contextlib.suppress(ConnectionRefusedError):
+            return _connected(name)
+        if starting.poll():
+            raise EOFError(f"the server of commands ended with {starting.returncode}")
+        time.sleep(0.01)
 
 
 def _server(kind: str) -> Server:
@@ -113,13 +133,7 @@ def _server(kind: str) -> Server:
     with _starting:
         if asker not in _servers:
             _servers[asker] = Server(kind, light)
-            atexit.register(_end, asker)
         return _servers[asker]
-
-
-def _end(asker: tuple[int, str]) -> None:
-    if asker[0] == os.getpid():
-        _servers.pop(asker).close()
 
 
 def _kind_of_commands() -> str:
@@ -284,23 +298,34 @@ def _exactly(peer: socket.socket, size: int) -> bytes:
     return data
 
 
-def _serve(owner: socket.socket, name: str) -> dict[str, Any] | None:
-    """One fork for each order, of the owner and of whoever knows the name. Returns in the child alone, with its order;
-    None once the owner is gone."""
+def _opened(name: str) -> socket.socket | None:
+    """The door of a server; None where another one has it."""
     door = socket.socket(socket.AF_UNIX)
-    door.bind("\0" + name)
+    try:
+        door.bind("\0" + name)
+    except OSError as error:
+        if error.errno != errno.EADDRINUSE:
+            raise
+        return None
     door.listen(64)
-    asking = [owner]
-    while True:
-        ready, _, _ = select.select([door, *asking], [], [])
-        peer = ready[0]
+    return door
+
+
+def _serve(door: socket.socket) -> dict[str, Any] | None:
+    """One fork for each order of whoever knows the name. Returns in the child alone, with its order; None once nobody
+    is left who might ask."""
+    asking: list[socket.socket] = []
+    patience: float | None = UNASKED
+    while asking or patience:
+        ready, _, _ = select.select([door, *asking], [], [], patience)
+        if not ready:
+            return None
+        peer, patience = ready[0], None
         if peer is door:
             asking.append(door.accept()[0])
             continue
         head, descriptors = _head(peer)
         if not head:
-            if peer is owner:
-                return None
             asking.remove(peer)
             peer.close()
             continue
@@ -322,6 +347,7 @@ def _serve(owner: socket.socket, name: str) -> dict[str, Any] | None:
         for descriptor in descriptors:
             os.close(descriptor)
         peer.sendall(child.to_bytes(4, "big", signed=True))
+    return None
 
 
 def _head(peer: socket.socket) -> tuple[bytes, list[int]]:
@@ -363,14 +389,17 @@ def _import_all() -> None:
 
 
 def main() -> None:
-    peer, (kind, name, light) = socket.socket(fileno=int(sys.argv[1])), sys.argv[2:]
+    kind, name, light = sys.argv[1:]
+    door = _opened(name)
+    if door is None:
+        return
     _import_all()
     if kind == OLIVE:
         forked_child.import_olive(lambda *given: cast("subprocess.Popen[bytes]", Worker(*given, Line.to(light))))
     else:
         forked_child.import_light()
     gc.freeze()  # else each fork copies what it only counts
-    order = _serve(peer, name)
+    order = _serve(door)
     if order is None:
         return
     try:
