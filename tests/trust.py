@@ -38,6 +38,7 @@ PROMISES = {
         "a fleet converts once",
         "every artifact converted once; 50 agents, a registry killed, cut, slow, damaged: 0 wrong files served",
     ),
+    "memory": ("a conversion takes what was predicted", "never more than predicted, and at least two thirds of it"),
     "fuzz": ("fuzzing", "1,000,000 executions, no traceback, no hang"),
     "mutants": ("the tests bite", "every guard taken out makes its test fail; at least 40"),
 }  # fmt: skip

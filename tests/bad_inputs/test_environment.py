@@ -46,9 +46,11 @@ def no_locale(env: Environment, _: Path) -> None:
     env |= {"LC_ALL": "C", "LANG": "C", "PYTHONCOERCECLOCALE": "0", "PYTHONUTF8": "0"}
 
 
-def temporary_files_elsewhere(env: Environment, _: Path) -> None:
+def temporary_files_elsewhere(env: Environment, folder: Path) -> None:
     """On another file system, where there is one."""
-    env["TMPDIR"] = "/dev/shm" if os.access("/dev/shm", os.W_OK) else tempfile.gettempdir()
+    usual, device = tempfile.gettempdir(), folder.stat().st_dev
+    there = (one for one in ("/dev/shm", usual) if os.access(one, os.W_OK) and os.stat(one).st_dev != device)
+    env["TMPDIR"] = next(there, usual)
 
 
 def temporary_files_nowhere(env: Environment, folder: Path) -> None:

@@ -17,6 +17,7 @@ from reconciler.host import child
 from reconciler.host.processes import descendants
 from tests import forked_child
 from tests.conversions import look, recipe_of
+from tests.trust import FULL, record
 
 MIB = 1 << 20
 LOOK = 0.2  # seconds: what counts is held for seconds, and a look costs tens of milliseconds
@@ -130,6 +131,7 @@ def _anonymous(pid: int) -> int:
 
 
 @pytest.mark.slow
+@pytest.mark.skipif(not FULL, reason="measured by `make trust`: it imports Olive anew, and looks at clocks")
 @pytest.mark.skipif(not os.path.exists("/proc/self/smaps_rollup"), reason="shared pages are counted on Linux only")
 def test_a_tiny_model_takes_what_is_predicted(capitals: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Nearly all of it is imports, so they are made."""
@@ -144,3 +146,5 @@ def test_a_tiny_model_takes_what_is_predicted(capitals: Path, tmp_path: Path, mo
         measured = peak_while(convert_and_compare) + 60 * MIB  # those of the command itself
     predicted = predict_memory(look(capitals), made)["int4"]
     assert measured <= predicted <= 1.5 * measured, (measured / MIB, predicted / MIB)
+    figure = f"{measured / MIB:.0f} MiB measured, {predicted / MIB:.0f} predicted"
+    record("memory", figure, "a tiny model at int4, converted and compared, with all that Olive imports")

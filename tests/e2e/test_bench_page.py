@@ -1,6 +1,7 @@
 """The page of a benchmark in a browser: wide and narrow, light and dark. Skipped where there is no Chromium."""
 
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -46,14 +47,22 @@ def file(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
     return path
 
 
+@pytest.fixture(scope="module")
+def page(browser: Any, file: Path) -> Iterator[Any]:
+    """Open once, because a page costs as much as all that is asked of it."""
+    one = browser.new_page()
+    one.goto(file.as_uri())
+    yield one
+    one.close()
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [1280, 390])
-def test_it_can_be_read(browser: Any, file: Path, width: int, scheme: str) -> None:
-    page = browser.new_page(viewport={"width": width, "height": 3000}, color_scheme=scheme)
-    page.goto(file.as_uri())
+def test_it_can_be_read(page: Any, width: int, scheme: str) -> None:
+    page.set_viewport_size({"width": width, "height": 3000})
+    page.emulate_media(color_scheme=scheme)
     seen = page.evaluate(LOOK)
     shot = page.screenshot()
-    page.close()
     assert len(shot) > 50_000  # an empty page has a tenth of that
     assert seen["width"] == width
     assert seen["scroll"] <= width, "the page is wider than the screen"
