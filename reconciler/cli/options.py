@@ -109,14 +109,15 @@ def add_confirm(parser: argparse.ArgumentParser) -> None:
 
 
 def add_token_files(parser: argparse.ArgumentParser) -> None:
-    for remote in REMOTES.values():
+    for remote in filter(lambda one: one.token_option, REMOTES.values()):
         add_setting(parser, remote.token_option, remote.token_meaning, metavar="FILE")
 
 
 def token_files(arguments: argparse.Namespace) -> dict[str, str]:
     """By kind of source. Only the names: a file is read for each download, because a token may be renewed."""
     given = vars(arguments)
-    files = {kind: given[remote.token_option[2:].replace("-", "_")] for kind, remote in REMOTES.items()}
+    options = {kind: remote.token_option for kind, remote in REMOTES.items() if remote.token_option}
+    files = {kind: given[option[2:].replace("-", "_")] for kind, option in options.items()}
     return {kind: os.path.abspath(file) for kind, file in files.items() if file}
 
 

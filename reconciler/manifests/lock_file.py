@@ -19,6 +19,7 @@ from typing import Any, Literal, TypeVar
 from reconciler.domain.errors import InputRefused, Problem
 from reconciler.domain.sources.locked import (
     CARDS_NAME,
+    CATALOG,
     FACTS_NAME,
     HUGGINGFACE,
     LOCK_BYTES,
@@ -94,13 +95,14 @@ def _check(source: LockedSource, place: str) -> None:
     for name in _ELSEWHERE:
         if getattr(source, name) is not None:
             raise LockInvalid(f"{place}{name}: expected no field of this name")
-    kinds = READY_KINDS if source.ready else REMOTE_KINDS
+    kinds = READY_KINDS if source.ready else {name: one for name, one in REMOTE_KINDS.items() if name != CATALOG}
     if source.kind not in kinds:
         raise LockInvalid(f"expected a source of the kind {listed(kinds)}, got {shown(source.kind)}")
     folder = {"folder": source.folder} if source.folder else {}
     include = {"include": list(source.include)} if source.include else {}
     for revision in filter(None, (source.revision, source.upstream)):
-        declared = {"repo": source.repo, "revision": revision, **folder, **include}
+        names = ("name", "version") if source.kind == CATALOG else ("repo", "revision")
+        declared = {**dict(zip(names, (source.repo, revision), strict=True)), **folder, **include}
         document = YamlDocument(data=declared, lines={(): 0}, first_line=0, last_line=0, problems=())
         found = accepted(document, LOCK_NAME, kinds[source.kind])
         if isinstance(found, tuple):
@@ -127,7 +129,7 @@ class Lock:
             repo=held.repo,
             revision=held.revision,
             include=tuple(held.include or ()),
-            ready=given is not None and given.spec.source.onnx is not None,
+            ready=kind == CATALOG or (given is not None and given.spec.source.onnx is not None),
             folder=getattr(held, "folder", None) or "",
         )
         locked = self._entries.get(declared.key)

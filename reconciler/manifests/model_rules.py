@@ -7,6 +7,7 @@ from typing import Any
 
 from reconciler.domain import manifest
 from reconciler.domain.gate_spec import GateSpec
+from reconciler.domain.sources.locked import CATALOG
 from reconciler.domain.targets import DEFAULT_PROVIDER, PRECISIONS, TABLE, VERIFIED_PROVIDERS, honoured_options
 from reconciler.domain.text.names import camel
 from reconciler.domain.text.quoting import field_path, listed, nearest, shown
@@ -19,7 +20,7 @@ from reconciler.manifests.lock_file import Lock
 from reconciler.manifests.ready.rules import check_ready, gates_of_ready
 from reconciler.manifests.schema import JinjaTemplate, ModelManifest, RolesTemplate
 from reconciler.manifests.selectors.rules import check_selector
-from reconciler.manifests.source_schema import READY_KINDS, REMOTE_KINDS
+from reconciler.manifests.source_schema import ONNX_KINDS, REMOTE_KINDS
 from reconciler.manifests.template_rules import template_of
 from reconciler.templates.presets import preset
 
@@ -30,7 +31,7 @@ _SOUGHT = (
     *(("spec", "source", kind, *inner) for kind in REMOTE_KINDS for inner in ((), ("revision",))),
     ("spec", "source", "onnx"),
     ("spec", "source", "onnx", "path"),
-    *(("spec", "source", "onnx", kind, *inner) for kind in READY_KINDS for inner in ((), ("revision",))),
+    *(("spec", "source", "onnx", kind, *inner) for kind in ONNX_KINDS for inner in ((), ("revision",))),
     ("spec", "precisions"),
     ("spec", "promptTemplate"),
     ("spec", "generation", "maxLength"),
@@ -49,13 +50,13 @@ def model_of(declaration: Declaration[ModelManifest], templates: Templates, lock
     before = len(declaration.log.problems)
     _check_annotations(declaration)
     _check_precisions(declaration)
-    ready = "onnx" in declaration.keys("spec", "source")
+    ready = any(kind in declaration.keys("spec", "source") for kind in ("onnx", CATALOG))
     if ready:
         check_ready(declaration)
     else:
         _check_quantization(declaration)
     check_selector(declaration, ("spec", "nodeSelector"))
-    place = ("onnx", "path") if ready else ("path",)
+    place = ("onnx", "path") if "onnx" in declaration.keys("spec", "source") else ("path",)
     source = declaration.located(("spec", "source", *place), "folder")
     adapter = declaration.located(("spec", "source", "adapter"), "folder")
     template = _template(declaration, templates)

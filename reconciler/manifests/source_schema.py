@@ -9,7 +9,7 @@ from typing import Annotated, Any
 from annotated_types import Predicate
 from pydantic import ConfigDict, Field, StringConstraints, model_validator
 
-from reconciler.domain.sources.locked import SAFE_ENDINGS
+from reconciler.domain.sources.locked import CATALOG, SAFE_ENDINGS
 from reconciler.domain.text.quoting import listed
 from reconciler.manifests.fields import RelativePath, Strict, as_text, expect, is_null, optional, refusal
 from reconciler.manifests.loader import Plain
@@ -80,6 +80,29 @@ class HuggingFace(RemoteManifest):
     revision: Revision = Field(description="The commit: 40 hex digits. A branch could move.")
 
 
+CatalogName = Annotated[
+    str,
+    StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$"),
+    expect("the name of one variant in Foundry's catalog, such as phi-4-mini-instruct-generic-cpu", as_text),
+]
+CatalogVersion = Annotated[
+    str,
+    StringConstraints(pattern=r"^(0|[1-9][0-9]{0,8})$"),
+    expect(
+        "a version of the catalog, such as 5",
+        as_text,
+        "`latest` would move; `reconciler lock --commit-of catalog/NAME` prints the newest one",
+    ),
+]
+
+
+class CatalogManifest(RemoteManifest):
+    """A model of Foundry's own catalog, served as it is. Its files are pinned, one by one, in the lock file."""
+
+    repo: CatalogName = Field(alias="name", description="The variant's name in the catalog, without its version.")
+    revision: CatalogVersion = Field(alias="version", description="Its version: a number, which never moves.")
+
+
 class OnnxHuggingFace(HuggingFace):
     """A ready ONNX folder on the hub, pinned like any other source."""
 
@@ -91,7 +114,7 @@ def _either(schema: dict[str, Any]) -> None:
 
 
 def _either_ready(schema: dict[str, Any]) -> None:
-    schema["oneOf"] = [{"required": [kind]} for kind in ("path", *READY_KINDS)]
+    schema["oneOf"] = [{"required": [kind]} for kind in ("path", *ONNX_KINDS)]
 
 
 class OnnxManifest(Strict):
@@ -105,7 +128,7 @@ class OnnxManifest(Strict):
     @model_validator(mode="before")
     @classmethod
     def _only_one(cls, value: object) -> object:
-        return _one_of(value, ("path", *READY_KINDS))
+        return _one_of(value, ("path", *ONNX_KINDS))
 
 
 class SourceManifest(Strict):
@@ -115,6 +138,7 @@ class SourceManifest(Strict):
 
     path: RelativePath | None = optional("A folder in Hugging Face layout, relative to this file.")
     huggingface: HuggingFace | None = optional("A model on the Hugging Face hub, instead of `path`.")
+    catalog: CatalogManifest | None = optional("A model of Foundry's own catalog, instead of `path`.")
     onnx: OnnxManifest | None = optional("A ready ONNX model, which is served as it is, instead of `path`.")
     adapter: RelativePath | None = optional("A LoRA adapter folder that is merged in first.")
 
@@ -126,7 +150,7 @@ class SourceManifest(Strict):
     @property
     def remote(self) -> tuple[str, RemoteManifest] | None:
         """The kind, and what is declared of it; None for a folder."""
-        place, kinds = (self, REMOTE_KINDS) if self.onnx is None else (self.onnx, READY_KINDS)
+        place, kinds = (self, REMOTE_KINDS) if self.onnx is None else (self.onnx, ONNX_KINDS)
         return next(((kind, held) for kind in kinds if (held := getattr(place, kind)) is not None), None)
 
 
@@ -154,4 +178,5 @@ def _kinds_of(place: type[Strict]) -> dict[str, type[RemoteManifest]]:
 
 
 REMOTE_KINDS = _kinds_of(SourceManifest)
-READY_KINDS = _kinds_of(OnnxManifest)  # of ready ONNX folders
+ONNX_KINDS = _kinds_of(OnnxManifest)  # of ready ONNX folders
+READY_KINDS = ONNX_KINDS | {CATALOG: CatalogManifest}  # of all that is served as it is

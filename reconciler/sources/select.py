@@ -5,6 +5,8 @@ import os
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from reconciler.domain.sources.locked import CATALOG
+from reconciler.sources.catalog.source import Catalog, CatalogAccess
 from reconciler.sources.hub.source import Hub, HubAccess
 from reconciler.sources.protocol import RemoteSource
 
@@ -15,8 +17,8 @@ class RemoteKind:
     it is reached comes from this machine's environment."""
 
     open: Callable[[str, str, str], RemoteSource]
-    token_option: str
-    token_meaning: str
+    token_option: str = ""  # "": it takes none
+    token_meaning: str = ""
 
 
 REMOTES = {
@@ -24,5 +26,6 @@ REMOTES = {
         open=lambda token_file, home, log: Hub(HubAccess.of(os.environ, token_file), home=home, log=log),
         token_option="--hf-token-file",
         token_meaning="file with a token for the Hugging Face hub; or the token itself in HF_TOKEN",
-    )
+    ),
+    CATALOG: RemoteKind(open=lambda _, home, log: Catalog(CatalogAccess.of(os.environ), home=home, log=log)),
 }

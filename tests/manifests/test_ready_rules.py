@@ -54,6 +54,13 @@ def test_what_only_a_conversion_could_do_is_refused(tmp_path: Path, wrong: dict[
     assert not found.models
 
 
+def test_a_model_of_the_catalog_is_pinned_by_its_version(tmp_path: Path) -> None:
+    (model,) = parsed(tmp_path, source="{catalog: {name: phi-4-mini, version: 5}}").models
+    assert model.remote is not None
+    assert (model.ready, model.remote.key) == (True, ("catalog", "phi-4-mini", "5", (), True, ""))
+    assert model.remote.field == "spec.source.catalog"
+
+
 @pytest.mark.parametrize(
     ("source", "code"),
     [
@@ -63,6 +70,11 @@ def test_what_only_a_conversion_could_do_is_refused(tmp_path: Path, wrong: dict[
         ("{onnx: {path: ../nothing}}", "PathMissing"),
         (f"{{onnx: {{huggingface: {{repo: a/b, revision: {'1' * 40}, folder: ../x}}}}}}", "InvalidValue"),
         (f"{{onnx: {{huggingface: {{repo: a/b, revision: {'1' * 40}, folder: a//x}}}}}}", "InvalidValue"),
+        ("{catalog: {name: phi-4-mini, version: latest}}", "InvalidValue"),
+        ("{catalog: {name: phi-4-mini:5, version: 5}}", "InvalidValue"),
+        ("{catalog: {name: ../phi, version: 5}}", "InvalidValue"),
+        ("{catalog: {name: phi-4-mini}}", "MissingField"),
+        ("{catalog: {name: phi-4-mini, version: 5}, onnx: {path: ../model}}", "InvalidValue"),
     ],
 )
 def test_a_source_is_one_place(tmp_path: Path, source: str, code: str) -> None:

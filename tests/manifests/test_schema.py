@@ -197,7 +197,7 @@ PATTERN = "expected text with {Content} in it, once"
                 model(source=source),
                 "spec.source",
                 5,
-                f"expected one source, either `path`, `huggingface` or `onnx`, got {got}",
+                f"expected one source, either `path`, `huggingface`, `catalog` or `onnx`, got {got}",
                 "",
             )
             for source, got in (
@@ -210,7 +210,7 @@ PATTERN = "expected text with {Content} in it, once"
             model(source="{oci: x}"),
             "spec.source",
             5,
-            "expected `path`, `huggingface` or `onnx`, got oci",
+            "expected `path`, `huggingface`, `catalog` or `onnx`, got oci",
             "oci is not supported yet; download the model and give its folder as `path`",
         ),
         *(

@@ -14,7 +14,7 @@ from reconciler.cli.exit_codes import ERROR, OK
 from reconciler.cli.manifests import load_folder
 from reconciler.cli.output import json_text, note, say, show_problems
 from reconciler.domain.errors import UsageError
-from reconciler.domain.sources.locked import CARDS_NAME, FACTS_NAME, HUGGINGFACE, LOCK_NAME, LockedSource
+from reconciler.domain.sources.locked import CARDS_NAME, CATALOG, FACTS_NAME, HUGGINGFACE, LOCK_NAME, LockedSource
 from reconciler.domain.text.units import size_text
 from reconciler.host.durable import write_file
 from reconciler.host.reading import read_whole
@@ -37,7 +37,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     options.add_flag(parser, "--dry-run", "ask the sources, but write nothing")
     parser.add_argument(
-        "--commit-of", metavar="ORG/NAME[@BRANCH]", help="print the commit that a branch is at, and nothing else"
+        "--commit-of",
+        metavar="ORG/NAME[@BRANCH]",
+        help="print the commit that a branch is at, or of catalog/NAME the newest version, and nothing else",
     )
     options.add_verbosity(parser)
 
@@ -118,8 +120,13 @@ def _named(source: LockedSource) -> dict[str, Any]:
 
 def _print_commit(arguments: argparse.Namespace) -> int:
     repo, _, branch = arguments.commit_of.partition("@")
+    if repo.startswith(f"{CATALOG}/") and not branch:
+        with _remote(CATALOG, arguments) as catalog:
+            name = repo.removeprefix(f"{CATALOG}/")
+            sys.stdout.write(f"{catalog.commit(LockedSource(kind=CATALOG, repo=name, revision=''))}\n")
+        return OK
     if not is_repo(repo) or not branch.isprintable() or branch.startswith("-"):
-        raise UsageError("--commit-of: expected org/name or org/name@branch")
+        raise UsageError("--commit-of: expected org/name, org/name@branch or catalog/name")
     with _remote(HUGGINGFACE, arguments) as hub:
         sys.stdout.write(f"{hub.commit(LockedSource(repo=repo, revision=''), branch)}\n")
     return OK

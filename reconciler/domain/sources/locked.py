@@ -29,6 +29,7 @@ FACTS_NAME = "reconciler.facts.json"
 CARDS_NAME = "reconciler.cards.json"
 LOCK_NAMES = (LOCK_NAME, FACTS_NAME, CARDS_NAME)
 LOCK_BYTES = 4 << 20  # of each of the two
+CATALOG = "catalog"  # Foundry's own; its models are ready ONNX ones
 HUGGINGFACE = "huggingface"  # the kind of a lock entry that names none
 
 # What a model folder is made of (domain.sources.source_model). A manifest that needs more, or less, has `include`.
@@ -124,7 +125,7 @@ class LockedSource:
     @property
     def field(self) -> str:
         """Of the manifest that declares it."""
-        return f"spec.source.{'onnx.' if self.ready else ''}{self.kind}"
+        return f"spec.source.{'onnx.' if self.ready and self.kind != CATALOG else ''}{self.kind}"
 
     def includes(self, name: str) -> bool:
         """Whether a file of this name is one of it."""

@@ -18,7 +18,7 @@ def check_ready(declaration: Declaration[ModelManifest]) -> None:
     """Reports each field that cannot act."""
     for path in (("spec", "quantization"), ("spec", "source", "adapter")):
         if declaration.keys(*path) or declaration.text(*path) is not None:
-            message = f"expected no {path[-1]} beside `onnx`: a ready ONNX model is served as it is"
+            message = f"expected no {path[-1]}: a ready ONNX model is served as it is"
             hint = "delete the field, or name the original model as source: it is converted then"
             declaration.report(path, "OptionIgnored", message, hint)
     precisions = declaration.texts("spec", "precisions")
@@ -36,5 +36,6 @@ def gates_of_ready(declaration: Declaration[ModelManifest], gates: GateSpec) -> 
         declaration.report(("spec", "gates"), "OptionIgnored", message, "declare golden prompts instead")
     if gates.get(PromptsGate) is None:
         hint = "declare golden prompts: docs/manifests/gates.md"
-        declaration.report(("spec", "source", "onnx"), "ReadyUnproven", UNPROVEN, hint, serious=False)
+        kind = next(iter(declaration.keys("spec", "source")))
+        declaration.report(("spec", "source", kind), "ReadyUnproven", UNPROVEN, hint, serious=False)
     return gates if fidelity.skip else gates.with_gate(FidelityGate(skip=NO_ORIGINAL))

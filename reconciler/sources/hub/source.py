@@ -19,6 +19,7 @@ from reconciler.domain.sources.locked import LockedFile, LockedSource
 from reconciler.domain.text.escape import one_line
 from reconciler.host.child import Child, ChildDied, ChildFailed, ChildSilent, ChildTimedOut
 from reconciler.host.environment import private_environment
+from reconciler.host.network import network_of
 from reconciler.sources.download import MISMATCH_HINT
 
 WORKER = "reconciler.sources.hub.worker"
@@ -30,11 +31,6 @@ SILENCE = 300.0  # seconds without a mebibyte: 3.5 KB/s
 LONGEST = 24 * 3600.0
 LIMITED = 30 * LONGEST  # where the configuration limits the rate; a silence still ends it
 LONGEST_TOKEN = 4096
-
-# What a network may need to be reached at all: proxies, and the certificates of a company.
-_PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY")
-_TRUST = ("SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
-_NETWORK = (*_PROXIES, *(name.lower() for name in _PROXIES), *_TRUST)
 
 # Terms are accepted and tokens given without any change to what git declares.
 _TEMPORARY = {"HubUnreachable", "HubGated", "HubForbidden"}
@@ -61,8 +57,7 @@ class HubAccess:
         if not endpoint.startswith(("https://", "http://")) or "@" in endpoint or not endpoint.isprintable():
             raise UsageError("HF_ENDPOINT: expected an address such as https://huggingface.co")
         token = _token(environment, token_file or environment.get("RECONCILER_HF_TOKEN_FILE", ""))
-        network = {name: environment[name] for name in _NETWORK if environment.get(name)}
-        return cls({**network, "HF_ENDPOINT": endpoint, **({"HF_TOKEN": token} if token else {})})
+        return cls({**network_of(environment), "HF_ENDPOINT": endpoint, **({"HF_TOKEN": token} if token else {})})
 
     def child_environment(self, home: str) -> dict[str, str]:
         """All of it. Xet is off: it does not resume, and does not report whether it moves."""

@@ -1,0 +1,162 @@
+"""Models of Foundry's own catalog: questions and downloads through Foundry Local's SDK in a child process
+(`catalog.worker`), the one way in which that catalog is meant to be asked.
+
+The SDK brings a model as a whole, and checks no bytes. So it brings it into a folder of its own beside the files that
+are asked for, each of these is then moved out of it, and the caller compares it with the lock. What came of a download
+that was cut stays there, and the SDK goes on from it.
+"""
+
+import os
+import shutil
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from reconciler.domain.errors import Cancelled, PermanentError, ReconcilerError, TemporaryError, UsageError
+from reconciler.domain.machine.bandwidth import PIECE
+from reconciler.domain.sources.locked import LockedFile, LockedSource
+from reconciler.domain.text.escape import one_line
+from reconciler.host.child import Child, ChildDied, ChildFailed, ChildTimedOut
+from reconciler.host.environment import private_environment
+from reconciler.host.network import network_of
+
+WORKER = "reconciler.sources.catalog.worker"
+ADDRESS = "RECONCILER_CATALOG"  # of another catalog
+ENDING = "/asset-gallery/v1.0/models"
+SDK_FOLDER = ".foundry"  # beside the files that are asked for
+INSTALL = "pip install 'foundry-reconciler[foundry]'"
+
+ANSWER_SECONDS = 180.0
+SILENCE = 600.0  # seconds without any progress
+LONGEST = 24 * 3600.0
+
+_HINTS = {
+    "CatalogNotFound": "check name and version: `foundry model list` and Foundry's own pages show what there is",
+    "CatalogUnreachable": "check the network, the proxy and RECONCILER_CATALOG; what serves goes on serving",
+}
+
+
+@dataclass(frozen=True)
+class CatalogAccess:
+    """How this machine reaches the catalog: variables for the child, and the catalog's address ("": Foundry's own)."""
+
+    variables: Mapping[str, str] = field(repr=False)
+    address: str = ""
+
+    @classmethod
+    def of(cls, environment: Mapping[str, str]) -> "CatalogAccess":
+        address = environment.get(ADDRESS, "").strip()
+        fits = address.startswith(("https://", "http://")) and address.endswith(ENDING) and "@" not in address
+        if address and not (fits and address.isprintable()):
+            raise UsageError(f"{ADDRESS}: expected an address that ends in {ENDING}")
+        return cls(network_of(environment), address)
+
+
+class Catalog:
+    """A context manager. `home` is a folder for the child alone, `log` a file. `cancel` comes from any thread."""
+
+    def __init__(self, access: CatalogAccess, *, home: str, log: str, silence: float = SILENCE) -> None:
+        self._access, self._home, self._log, self._silence = access, home, log, silence
+        self._child: Child | None = None
+        self._cancelled = False
+        self._listed: dict[str, list[dict[str, Any]]] = {}
+        self._lock = threading.Lock()
+
+    def __enter__(self) -> "Catalog":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._end()
+        shutil.rmtree(self._home, ignore_errors=True)
+
+    def commit(self, source: LockedSource, branch: str = "") -> str:
+        """The newest version."""
+        return str(
+            self._ask("newest", {"name": source.repo, "folder": os.path.join(self._home, SDK_FOLDER)}, source.repo)[
+                "version"
+            ]
+        )
+
+    def tree(self, source: LockedSource) -> list[dict[str, Any]]:
+        """The catalog names no digests: the model is brought for them, and what is asked for next is here already."""
+        if source.place not in self._listed:
+            folder = self._fetched(source, self._home, lambda count: None)
+            found = self._ask("listed", {"folder": folder}, str(source), timeout=LONGEST)
+            self._listed[source.place] = found["files"]
+        return self._listed[source.place]
+
+    def download(
+        self, source: LockedSource, file: LockedFile, target: str, on_bytes: Callable[[int], None], piece: int = PIECE
+    ) -> None:
+        """The first one brings the whole model; `on_bytes` tells of all of it then."""
+        if os.path.isdir(os.path.join(self._home, SDK_FOLDER)):  # by `tree`, which is how a source is locked
+            beside = self._home
+        else:
+            beside = os.path.dirname(os.path.abspath(target))
+        found = os.path.join(self._fetched(source, beside, on_bytes), file.path)
+        if os.path.islink(found) or not os.path.isfile(found):
+            message = f"{source}: the catalog's model has no {file.path}, which is locked"
+            raise PermanentError(message, hint=_HINTS["CatalogNotFound"], code="DigestMismatch")
+        (shutil.copyfile if beside == self._home else os.replace)(found, target)
+
+    def cancel(self) -> None:
+        self._cancelled = True
+        if self._child is not None:
+            self._child.kill()
+
+    def _fetched(self, source: LockedSource, beside: str, on_bytes: Callable[[int], None]) -> str:
+        """The folder with its files."""
+        order = {"name": source.repo, "version": source.revision, "folder": os.path.join(beside, SDK_FOLDER)}
+        return str(self._ask("fetch", order, str(source), on_bytes, LONGEST)["folder"])
+
+    def _ask(
+        self,
+        method: str,
+        parameters: dict[str, Any],
+        what: str,
+        on_bytes: Callable[[int], None] = lambda count: None,
+        timeout: float = ANSWER_SECONDS,
+    ) -> dict[str, Any]:
+        def listen(event: dict[str, Any]) -> None:
+            on_bytes(event["bytes"])
+
+        child = self._worker()
+        try:
+            answer = child.call(method, parameters, timeout=timeout, on_event=listen, silence=self._silence)
+        except ChildFailed as error:
+            if error.kind in ("ModuleNotFoundError", "ImportError"):
+                raise TemporaryError(f"{what}: {one_line(error.message)}", hint=INSTALL, code="ToolsMissing") from None
+            raise TemporaryError(f"{what}: {one_line(error.message)}", code="FetchFailed") from None
+        except (ChildDied, ChildTimedOut) as error:
+            raise self._death(error, what) from None
+        if "refused" in answer:
+            code, message = answer["refused"]["code"], one_line(answer["refused"]["message"])
+            kind = PermanentError if code == "CatalogNotFound" else TemporaryError
+            raise kind(f"{what}: {message}", hint=_HINTS.get(code, ""), code=code)
+        return answer
+
+    def _worker(self) -> Child:
+        with self._lock:
+            if self._cancelled:
+                raise Cancelled("the download was cancelled", delay=0)
+            if self._child is None:
+                os.makedirs(self._home, exist_ok=True)
+                os.makedirs(os.path.dirname(self._log), exist_ok=True)
+                address = {ADDRESS: self._access.address} if self._access.address else {}
+                environment = private_environment(self._home, **self._access.variables, **address)
+                self._child = Child(module=WORKER, environment=environment, log=self._log, directory=self._home)
+            return self._child
+
+    def _death(self, error: ReconcilerError, what: str) -> ReconcilerError:
+        self._end()
+        if self._cancelled:
+            return Cancelled("the download was cancelled", delay=0)
+        message = f"{what}: {one_line(str(error))}"
+        return TemporaryError(message, hint=_HINTS["CatalogUnreachable"], code="CatalogUnreachable")
+
+    def _end(self) -> None:
+        self._child, child = None, self._child
+        if child is not None:
+            child.kill()  # it has nothing to tidy up
+            child.close()
