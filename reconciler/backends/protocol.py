@@ -24,7 +24,8 @@ class ServingRuntime(MeasuringRuntime, AbstractContextManager["ServingRuntime"],
         """Its process id; 0 while there is none."""
 
     def register(self, path: str, identity: str, properties: Mapping[str, str]) -> None:
-        """Name a served folder. PermanentError for a name that is taken. It is durable when this returns."""
+        """Name a served folder. PermanentError for a name that is taken, but where it was given as it is now and is
+        damaged: that is mended. It is durable when this returns."""
 
     def unregister(self, identity: str) -> None:
         """Take a name away; one that is gone already is fine. No file is touched."""
@@ -72,13 +73,24 @@ class Backend(Protocol):
         """All names, ours and those of others, read without starting anything. Raises CatalogBroken."""
 
     def runtime(
-        self, *, scratch: str, log: str, confined: bool = False, is_cancelled: Callable[[], bool] = lambda: False
+        self,
+        *,
+        scratch: str,
+        log: str,
+        confined: bool = False,
+        is_cancelled: Callable[[], bool] = lambda: False,
+        stamps: StampBook | None = None,
     ) -> ServingRuntime:
         """The program on this catalog. `scratch` is a folder for its own files. `confined`: without network and
-        privileges, where the system can do that. Once `is_cancelled` it does not start again."""
+        privileges, where the system can do that. Once `is_cancelled` it does not start again. `stamps` keep known
+        what it gives further names to."""
 
     def at(self, catalog: str) -> "Backend":
-        """The same program on another catalog, such as a private one for a rehearsal."""
+        """The same program on another catalog."""
+
+    def rehearsal_at(self, catalog: str) -> "Backend":
+        """What a release is rehearsed in before it serves, on a private catalog that is thrown away: the same program,
+        or the nearest to it that is here."""
 
     def assemble(  # noqa: PLR0913 - the marker records each of them
         self,

@@ -12,9 +12,10 @@ from dataclasses import replace
 from functools import partial
 from typing import Any, NoReturn
 
-from reconciler.backends.select import BACKENDS, DEFAULT
+from reconciler.backends.select import catalog_of
 from reconciler.cli import configuration
 from reconciler.domain.errors import UsageError
+from reconciler.domain.machine.backends import BackendSettings
 from reconciler.domain.machine.facts import Traits
 from reconciler.domain.machine.settings import environment_of
 from reconciler.domain.text.quoting import nearest
@@ -266,8 +267,8 @@ def root_of(arguments: argparse.Namespace) -> str:
 def cache_of(arguments: argparse.Namespace) -> str:
     if arguments.cache:
         return os.path.abspath(str(arguments.cache))
-    kind = BACKENDS[configuration.traits().backend or DEFAULT]
-    return _absolute(kind.catalog_of(arguments.app, places.home()))
+    first = next(iter(configuration.traits().backends), BackendSettings())
+    return _absolute(catalog_of(first, arguments.app))
 
 
 def _absolute(path: str) -> str:

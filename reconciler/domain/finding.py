@@ -7,6 +7,7 @@ FINDINGS = {
     "OwnerMissing": "releases are served, but this root has lost its owner mark: nothing here can be known as ours",
     "CatalogBroken": "Foundry Local's catalog cannot be read",
     "RegistrationElsewhere": "a registration of ours does not point at its served folder",
+    "RegistrationDamaged": "a runtime does not have a registration of ours, or not as it was given",
     "RegistrationDangling": "a registration of ours points at nothing",
     "RegistrationDisagrees": "a registration of ours disagrees with the release.json behind it",
     "RegistrationUnmarked": "a registration without our mark points into our served folders",

@@ -28,11 +28,14 @@ def properties_of(marker: Marker) -> dict[str, str]:
 @dataclass(frozen=True, kw_only=True)
 class Registration:
     """One name in a back end's catalog. `properties` are texts that the catalog keeps with it; ours are those of
-    `own_properties`."""
+    `own_properties`. `damage` says why the program does not serve it as it was registered, if so: registering it again
+    mends that."""
 
     id: str
     path: str
     properties: dict[str, str] = field(default_factory=dict)
+    damage: tuple[str, ...] = ()
+    runtimes: tuple[str, ...] = ()  # which of several have it; none: there is one
 
     @cached_property
     def name(self) -> str:

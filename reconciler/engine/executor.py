@@ -118,6 +118,8 @@ def _name(marker: Marker, path: str, context: PassContext) -> None:
     entry = _entry(marker.id, context.machine)
     if entry is None or entry.path != path:
         raise Disturbed(f"{marker.id} is not in the catalog after registration", code="NotRegistered")
+    if entry.damage:
+        raise Disturbed(f"{marker.id} is not whole after registration: {entry.damage[0]}", code="NotRegistered")
     # order: a release is registered, then recorded 2/2
     # order: a release is registered, then in the history 2/2
     record_served(marker, context.wanted(marker.variant).release, context.machine)
@@ -153,12 +155,14 @@ def _repair(change: RepairRelease, context: PassContext) -> None:
     if entry is not None:
         if entry.owner != machine.owner:
             raise Disturbed(f"{marker.id} has been registered by another program meanwhile", code="NameTaken")
-        if entry.path == final and entry.release == marker.release:
+        as_it_was = entry.path == final and entry.release == marker.release
+        if as_it_was and not entry.damage:
             _require_whole(marker, context)
             record_release(marker, machine)
             return
-        with _refusals_of_the_catalog():
-            context.workers.serving.unregister(marker.id)
+        if not as_it_was:  # else what is damaged is mended in its place, and serves meanwhile
+            with _refusals_of_the_catalog():
+                context.workers.serving.unregister(marker.id)
     _name(marker, final, context)
 
 

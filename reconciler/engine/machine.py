@@ -67,7 +67,7 @@ def open_machine(root: str, cache: str, traits: Traits = NO_TRAITS) -> Machine:
     return Machine(
         layout=layout,
         cache=os.path.abspath(cache),
-        backend=backend_at(os.path.abspath(cache), traits.backend),
+        backend=backend_at(os.path.abspath(cache), traits.backends),
         stamps=stamps,
         store=ArtifactStore(layout, stamps),
         records=Records(layout),

@@ -16,6 +16,7 @@ from reconciler.engine.options import Options
 from reconciler.engine.resolve import Resolution, Source
 from reconciler.gates.runtime import Rehearsal
 from reconciler.host import durable
+from reconciler.host.stamps import StampBook
 
 CATALOG, REHEARSAL, SERVING = "rehearsal-catalog", "rehearsal", "foundry"  # in staging; the last two name logs too
 DEFAULTS = Options()
@@ -39,7 +40,9 @@ def make_runtime(
     if options.make_runtime is not None:
         return options.make_runtime(catalog, scratch, log)
     confined = rehearses and options.cage != "off"
-    return machine.backend.at(catalog).runtime(scratch=scratch, log=log, confined=confined, is_cancelled=is_cancelled)
+    backend = machine.backend.rehearsal_at(catalog) if rehearses else machine.backend
+    stamps = StampBook.empty() if rehearses else machine.stamps  # others than the thread of a pass rehearse too
+    return backend.runtime(scratch=scratch, log=log, confined=confined, is_cancelled=is_cancelled, stamps=stamps)
 
 
 class Workers:
@@ -55,7 +58,9 @@ class Workers:
     def folders(self) -> tuple[str, ...]:
         """What they use in staging now."""
         serving = (SERVING,) if self._serving is not None else ()
-        return (*serving, REHEARSAL, CATALOG) if self._rehearsal is not None else serving
+        names = (*serving, REHEARSAL, CATALOG) if self._rehearsal is not None else serving
+        several = range(1, len(self._machine.traits.backends))
+        return (*names, *(f"{name}-{number}" for name in names for number in several))
 
     def prewarm(self, changes: Iterable[Change]) -> None:
         """Begin the slow imports that these changes will need while cheaper work goes on."""

@@ -12,8 +12,9 @@ from typing import Annotated, Any, Literal
 from annotated_types import Predicate
 from pydantic import AfterValidator, Field, create_model
 
-from reconciler.backends.select import BACKENDS
+from reconciler.backends.select import BACKENDS, DEFAULT
 from reconciler.domain.errors import Problem
+from reconciler.domain.machine.backends import BackendSettings
 from reconciler.domain.machine.bandwidth import Bandwidth
 from reconciler.domain.machine.facts import StorageLimits, Traits
 from reconciler.domain.machine.maintenance_windows import Windows
@@ -209,6 +210,19 @@ class Signing(Strict):
     builder_id: AnyText | None = option("--builder-id", "URI that names this builder in what it signs")
 
 
+class Runtime(Strict):
+    """A cache is that of `app`, `~/.APP/cache/models`, where it is not named."""
+
+    name: BackendName = Field(description="Which kind: `foundry-local` is 2.x, `foundry-local-1` is 0.5 to 1.x.")
+    cache: Path | None = optional("The folder in which it looks for models.")
+    app: AnyText | None = optional("The application whose cache it is (default: foundry, the command line).")
+    sdk: Path | None = optional("A folder with foundry-local-sdk 1.x: then models are rehearsed in that runtime too.")
+
+    @property
+    def settings(self) -> BackendSettings:
+        return BackendSettings(name=self.name, catalog=self.cache or "", app=self.app or "", sdk=self.sdk or "")
+
+
 class MachineConfig(Strict):
     """What one machine is and follows."""
 
@@ -219,7 +233,12 @@ class MachineConfig(Strict):
         default={}, description="What models are selected by; not below `reconciler.foundry/`."
     )
     root: Path | None = option("--root", "Where store, served folders and records live")
-    backend: BackendName | None = optional("The back end that serves the models (default: foundry-local).")
+    backend: BackendName | None = optional("The runtime that serves the models (default: foundry-local).")
+    runtimes: list[Runtime] = Field(
+        default=[],
+        max_length=4,
+        description="In place of `backend`: all runtimes that serve each model, the main one first.",
+    )
     cache: Path | None = option("--cache", "Foundry Local's model_cache_dir")
     app: AnyText | None = option("--app", "The Foundry Local application")
     path: AnyText | None = option("--path", "Folder with the manifests, with a repository inside it")
@@ -297,7 +316,7 @@ def parse_config(
     config = accepted(document, file, config_type(sections))
     if isinstance(config, tuple):
         return None, config
-    find = (_label_problems, _registry_problems, _trust_problems)
+    find = (_label_problems, _registry_problems, _trust_problems, _runtime_problems)
     wrong = tuple(problem for one in find for problem in one(config, document, file))
     wrong += tuple(policy_problems(config.policies, document, file))
     return (None, wrong) if wrong else (config, ())
@@ -317,6 +336,26 @@ def _label_problems(config: MachineConfig, document: loader.YamlDocument, file: 
         else:
             continue
         yield _invalid(document, file, ("labels", key), message)
+
+
+def _runtime_problems(config: MachineConfig, document: loader.YamlDocument, file: str) -> Iterator[Problem]:
+    if config.runtimes and (config.backend or config.cache):
+        field = "backend" if config.backend else "cache"
+        message = f"expected either {field} or runtimes, got both"
+        yield _invalid(document, file, (field,), message, "the first of runtimes takes its place")
+    found = [one.settings for one in config.runtimes]
+    for number, one in enumerate(found):
+        if one.sdk and one.name == DEFAULT:
+            message = f"expected no sdk beside {DEFAULT}, whose packages are installed with this program"
+            yield _invalid(document, file, ("runtimes", number, "sdk"), message)
+        for other in found[:number]:
+            if one.name == other.name:
+                message = f"expected each kind of runtime once, got {shown(one.name)} again"
+                yield _invalid(document, file, ("runtimes", number, "name"), message)
+            elif one.catalog and one.catalog == other.catalog:  # guard: no two runtimes on one cache
+                message = f"expected a cache of its own, got that of {other.name}"
+                hint = "Foundry Local 2.x sends the names that older versions need in a cache to a public service"
+                yield _invalid(document, file, ("runtimes", number, "cache"), message, hint)
 
 
 def _registry_problems(config: MachineConfig, document: loader.YamlDocument, file: str) -> Iterator[Problem]:
@@ -356,13 +395,19 @@ def _trust_of(config: MachineConfig) -> TrustPolicy:
     )
 
 
+def _backends_of(config: MachineConfig) -> tuple[BackendSettings, ...]:
+    if config.backend:
+        return (BackendSettings(name=config.backend),)
+    return tuple(one.settings for one in config.runtimes)
+
+
 def traits_of(config: MachineConfig) -> Traits:
     limits = config.limits or DiskLimits()
     return Traits(
         name=config.name or "",
         labels=dict(config.labels),
         limits=StorageLimits(disk_quota=limits.disk_quota, disk_reserve=limits.disk_reserve or 0),
-        backend=config.backend or "",
+        backends=_backends_of(config),
         source_roots=tuple(config.source_roots),
         registries=tuple(one.settings for one in config.registries),
         convert=config.convert,

@@ -190,7 +190,7 @@ class _Measuring:
         measured = Measured(release=self._release.digest, build_key=self._release.recipe.build_key)
         loaded_at = 0.0
         durable.make_folder(catalog)
-        runtime = self.machine.backend.at(catalog).runtime(
+        runtime = self.machine.backend.rehearsal_at(catalog).runtime(
             scratch=f"{catalog}-files", log=os.path.join(self.scratch, "log")
         )
         with Rehearsal(runtime) as rehearsal, MemorySampler(lambda: runtime.process) as sampler:

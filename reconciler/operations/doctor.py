@@ -11,7 +11,7 @@ import stat
 from collections.abc import Iterator
 
 from reconciler.backends.protocol import Backend
-from reconciler.backends.select import BACKENDS, SERVING_TOOLS, backend_at
+from reconciler.backends.select import BACKENDS, SERVING_TOOLS, backend_at, parts_of
 from reconciler.conversion.memory import LEAST
 from reconciler.conversion.toolchain import ADAPTER_TOOLS, TOOLS
 from reconciler.domain.errors import CatalogBroken, PermanentError, ReconcilerError, RegistryFailed
@@ -53,7 +53,7 @@ def examine(
     configuration that `traits` come from; `cage_mode` is the option --cage of conversions."""
     layout = Layout(os.path.realpath(root))
     yield from _configuration(file, traits)
-    backend = backend_at(cache, traits.backend)
+    backend = backend_at(cache, traits.backends)
     yield from _caches(layout, backend, home)
     yield from _packages()
     yield _disk(layout)
@@ -83,14 +83,19 @@ def _caches(layout: Layout, backend: Backend, home: str) -> Iterator[Diagnosis]:
     except PermanentError as error:
         owner = ""
         yield Diagnosis("cache", "error", str(error), error.hint)
-    yield _cache(backend, owner, "reconciler serves")
+    each = parts_of(backend)
+    for one in each:
+        yield _cache(one, owner, "reconciler serves" + (f" by {one.name}" if len(each) > 1 else ""))
+    known = {os.path.realpath(one.catalog) for one in each}
     for kind in BACKENDS.values():
         for path in kind.catalogs_in(home):
-            if os.path.realpath(path) != os.path.realpath(backend.catalog):
+            if os.path.realpath(path) not in known:
+                known.add(os.path.realpath(path))
                 yield _other_cache(kind(path), owner, home)
-    if (os.path.realpath(layout.root) + os.sep).startswith(os.path.realpath(backend.catalog) + os.sep):
-        advice = f"choose another --root: {backend.root_inside_catalog}"
-        yield Diagnosis("cache", "error", f"the root {layout.root} lies inside the cache {backend.catalog}", advice)
+    for one in each:
+        if (os.path.realpath(layout.root) + os.sep).startswith(os.path.realpath(one.catalog) + os.sep):
+            advice = f"choose another --root: {one.root_inside_catalog}"
+            yield Diagnosis("cache", "error", f"the root {layout.root} lies inside the cache {one.catalog}", advice)
 
 
 def _cache(backend: Backend, owner: str, who: str) -> Diagnosis:
@@ -158,9 +163,10 @@ def _memory(configured: int) -> Diagnosis:
 
 def _permissions(layout: Layout, backend: Backend) -> Iterator[Diagnosis]:
     me = _user(os.geteuid())
-    for name, path in (("root", layout.root), ("cache", backend.catalog)):
+    each = parts_of(backend)
+    for name, path in (("root", layout.root), *(("cache", one.catalog) for one in each)):
         yield _folder(name, path, me)
-    for path in (layout.lock, layout.owner, backend.index):
+    for path in (layout.lock, layout.owner, *(one.index for one in each)):
         if os.path.exists(path) and not os.access(path, os.R_OK | os.W_OK):
             advice = f"run reconciler as {_user(os.stat(path).st_uid)}, or give the file to {me}"
             yield Diagnosis("permissions", "error", f"{me} cannot write {path}", advice)

@@ -93,6 +93,8 @@ class _Verification:
         if registration.path.rstrip("/\\") != expected:
             yield Finding("RegistrationElsewhere", registration.id, f"points at {registration.path}", APPLY)
             return
+        for damage in registration.damage:
+            yield Finding("RegistrationDamaged", registration.id, damage, APPLY)
         folder = self._folders.get(expected)
         if folder is None:
             yield Finding("RegistrationDangling", registration.id, f"{expected} is no folder", APPLY)

@@ -193,9 +193,10 @@ def _of_variant(
     registration = observed.serving(wanted.variant)
     folder = observed.folder_behind(registration)
     current = registration is not None and registration.release == wanted.release.digest and wanted.override is None
-    whole = folder is not None and folder.marker is not None and not folder.damage
+    broken = folder.damage + (registration.damage if registration else ()) if folder is not None else ()
+    whole = folder is not None and folder.marker is not None and not broken
     built = wanted.release.recipe.build_key in observed.artifacts
-    damage = ", ".join(folder.damage) if folder is not None else "no served folder"
+    damage = ", ".join(broken) if folder is not None else "no served folder"
     return [
         _ready(current, whole, failure, held, left, registration),
         _condition("Built", built, "ArtifactHeld" if built else "ArtifactMissing"),
@@ -257,7 +258,8 @@ def _verified(current: bool, failure: VariantFailure | None, held: Held | None) 
 def _serving(registration: Registration | None) -> Condition:
     if registration is None:
         return _condition("Serving", False, "NotRegistered")
-    return _condition("Serving", True, "Registered", registration.id)
+    runtimes = f" in {' and '.join(registration.runtimes)}" if registration.runtimes else ""
+    return _condition("Serving", True, "Registered", registration.id + runtimes)
 
 
 def _stalled(failure: VariantFailure | None, held: Held | None, suspension: Suspension | None, now: str) -> Condition:

@@ -141,6 +141,8 @@ class VariantFacts:
             found.append("registration points elsewhere")
         elif registration.release != digest:
             found.append("registration names another release")
+        else:
+            found += registration.damage
         if folder is None:
             found.append("served folder missing")
         elif folder.marker is None:

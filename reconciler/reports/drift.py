@@ -78,7 +78,7 @@ def what_is_broken(variant: str, observed: Observed, recorded: Recorded) -> list
     if registration is None:
         return ["registration removed", *broken]
     is_elsewhere = folder is not None and registration.path.rstrip("/\\") != folder.path
-    return ["registration points elsewhere", *broken] if is_elsewhere else broken
+    return ["registration points elsewhere", *broken] if is_elsewhere else [*registration.damage, *broken]
 
 
 def _pending(

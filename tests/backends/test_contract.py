@@ -5,20 +5,32 @@ from pathlib import Path
 
 import pytest
 
+from reconciler.backends.foundry_cache.cache_backend import FoundryLocalCache
 from reconciler.backends.protocol import Backend, ServingRuntime
-from reconciler.backends.select import BACKENDS
+from reconciler.backends.select import BACKENDS, backend_at
 from reconciler.domain.errors import Cancelled, PermanentError
+from reconciler.domain.machine.backends import BackendSettings
 from reconciler.domain.observed import own_properties
 from reconciler.host.stamps import StampBook
 from tests.backends.test_serving_folder import CONTENT, artifact, blobs_of
 from tests.converted_model import converted_model, release_of
+from tests.foundry_1 import foundry_1
 
+ONE = FoundryLocalCache.name
 OURS = own_properties(owner="me", release="sha256:0", build_key="sha256:1", model="tiny")
 
 
-@pytest.fixture(params=BACKENDS)
+WITH_SDK, TOGETHER = "foundry-local-1 with its sdk", "both"
+
+
+@pytest.fixture(params=[*BACKENDS, WITH_SDK, TOGETHER])
 def backend(request: pytest.FixtureRequest, tmp_path: Path) -> Backend:
-    return BACKENDS[request.param](str(tmp_path / "catalog"))
+    catalog = str(tmp_path / "catalog")
+    if request.param == WITH_SDK:
+        return FoundryLocalCache(catalog, foundry_1())
+    if request.param == TOGETHER:
+        return backend_at(catalog, (BackendSettings(), BackendSettings(name=ONE, catalog=str(tmp_path / "cache"))))
+    return BACKENDS[request.param](catalog)
 
 
 @pytest.fixture(scope="session")
@@ -76,7 +88,7 @@ def test_a_catalog_beside_it_has_names_of_its_own(backend: Backend, model: Path,
 def test_one_that_is_cancelled_does_not_start(backend: Backend, tmp_path: Path) -> None:
     running = backend.runtime(scratch=str(tmp_path / "scratch"), log=str(tmp_path / "log"), is_cancelled=lambda: True)
     with running, pytest.raises(Cancelled):
-        running.list()
+        running.start()
 
 
 def test_a_served_folder_is_whole_or_says_what_is_wrong(backend: Backend, tmp_path: Path) -> None:

@@ -9,7 +9,9 @@ from typing import ClassVar
 from reconciler.backends.foundry import folder, genai_config
 from reconciler.backends.foundry.foundry import Foundry
 from reconciler.backends.foundry.index import INDEX, read_index
+from reconciler.backends.protocol import Backend
 from reconciler.domain.observed import Registration
+from reconciler.host.stamps import StampBook
 
 _OWN_ENDINGS = ("-generic-cpu", "-generic-gpu", "-generic-npu")
 
@@ -50,12 +52,21 @@ class FoundryLocal:
         return read_index(self.catalog)
 
     def runtime(
-        self, *, scratch: str, log: str, confined: bool = False, is_cancelled: Callable[[], bool] = lambda: False
+        self,
+        *,
+        scratch: str,
+        log: str,
+        confined: bool = False,
+        is_cancelled: Callable[[], bool] = lambda: False,
+        stamps: StampBook | None = None,
     ) -> Foundry:
         return Foundry(self.catalog, scratch=scratch, log=log, confined=confined, is_cancelled=is_cancelled)
 
-    def at(self, catalog: str) -> "FoundryLocal":
+    def at(self, catalog: str) -> Backend:
         return FoundryLocal(catalog)
+
+    def rehearsal_at(self, catalog: str) -> Backend:
+        return self.at(catalog)
 
     def context_length(self, folder: str) -> int:
         with open(os.path.join(folder, "genai_config.json"), "rb") as file:

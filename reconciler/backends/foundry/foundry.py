@@ -72,12 +72,16 @@ class Foundry:
             return
         self._make_folders()
         self._child = self._new_child()
-        parameters = {"cache_dir": self.cache_dir, "scratch": self.scratch}
+        parameters = {"cache_dir": self._catalog_of_child, "scratch": self.scratch}
         opener = ThreadPoolExecutor(max_workers=1)
         self._opened = opener.submit(self._child.call, "open", parameters, timeout=self.limits.catalog)
         opener.shutdown(wait=False)
         if self.is_cancelled():  # meanwhile, when there was no child to be killed
             self.kill()
+
+    @property
+    def _catalog_of_child(self) -> str:
+        return self.cache_dir
 
     def _new_child(self) -> Child:
         return Child(

@@ -81,14 +81,29 @@ class Native:
 @cache
 def _library() -> Any:
     """Loaded by the SDK, with what it needs."""
+    import foundry_local_sdk
+
+    library = ctypes.CDLL(_of_2() if hasattr(foundry_local_sdk, "ModelInfoBuilder") else _of_1())
+    for name, (arguments, result) in _FUNCTIONS.items():
+        function = getattr(library, name)
+        function.argtypes, function.restype = arguments, result
+    return library
+
+
+def _of_2() -> str:
     from importlib.resources import files
 
     from foundry_local_sdk import ModelInfoBuilder
 
     ModelInfoBuilder().close()
     (path,) = (one for one in (files("onnxruntime_genai_core") / "bin").iterdir() if "onnxruntime-genai" in one.name)
-    library = ctypes.CDLL(str(path))
-    for name, (arguments, result) in _FUNCTIONS.items():
-        function = getattr(library, name)
-        function.argtypes, function.restype = arguments, result
-    return library
+    return str(path)
+
+
+def _of_1() -> str:
+    from foundry_local_sdk.detail.core_interop import CoreInterop
+    from foundry_local_sdk.detail.utils import get_native_binary_paths
+
+    if CoreInterop._genai_library is None:
+        CoreInterop._initialize_native_libraries()
+    return str(get_native_binary_paths().genai)

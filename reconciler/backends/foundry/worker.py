@@ -8,15 +8,14 @@ with the process. Only the local catalog is used, because the public one needs t
 import contextlib
 import os
 import stat
-import sys
 import time
 from collections.abc import Iterator
 from importlib.metadata import version
 from typing import Any
 
 from reconciler.backends.foundry.index import LOCK
+from reconciler.backends.worker_side import confine_worker, forget_peak_memory, peak_memory, rate
 from reconciler.domain.errors import PermanentError
-from reconciler.host import confine
 from reconciler.host.child_side import Emit, Json, serve
 
 CONFINED = "RECONCILER_CONFINED"  # as backends.foundry.foundry, whose imports the child can do without
@@ -91,7 +90,7 @@ class FoundryWorker:
         model = self._catalog.get_model_variant(identity)
         if model is None:
             raise PermanentError(f"model not found: {identity}", code="NotRegistered")
-        _forget_peak_memory()
+        forget_peak_memory()
         started = time.perf_counter()
         model.load()
         self._loaded[identity] = model
@@ -142,7 +141,7 @@ class FoundryWorker:
 
     def measure(self, parameters: Json, emit: Emit) -> Json:
         return {
-            "peak_memory_bytes": _peak_memory(),
+            "peak_memory_bytes": peak_memory(),
             "runtime": {package: version(package) for package in RUNTIME_PACKAGES},
         }
 
@@ -166,9 +165,6 @@ def _within_context(session: Any, request: Any, wanted: int) -> int:
     budget = session.preflight_request(request)
     room: int = budget.context_limit_tokens - budget.prompt_tokens
     return min(wanted, room) if room > 0 else wanted
-
-
-ONE_PIECE = 0.05  # seconds
 
 
 def _stream(session: Any, request: Any, emit: Emit) -> Json:
@@ -195,49 +191,14 @@ def _stream(session: Any, request: Any, emit: Emit) -> Json:
         "prompt_tokens": usage.prompt_tokens,
         "completion_tokens": usage.completion_tokens,
         "first_token_seconds": first - started,
-        "tokens_per_second": _rate(usage.completion_tokens, started, first, ended),
+        "tokens_per_second": rate(usage.completion_tokens, started, first, ended),
         "finish_reason": reason.name.lower(),
     }
 
 
-def _rate(tokens: int, started: float, first: float, ended: float) -> float:
-    """Decoding speed, without the first token, which belongs to the prompt's time; of the whole answer when it came in
-    one piece."""
-    if tokens > 1 and ended - first > ONE_PIECE:
-        return (tokens - 1) / (ended - first)
-    return tokens / (ended - started) if ended > started else 0.0
-
-
-def _forget_peak_memory() -> None:
-    """Linux can restart the high-water mark, so that each model of a warm process gets its own figure."""
-    with contextlib.suppress(OSError), open("/proc/self/clear_refs", "w") as file:
-        file.write("5")
-
-
-def _peak_memory() -> int:
-    """In bytes. Linux: since `_forget_peak_memory`; else since the process began; Windows: unknown, 0."""
-    with contextlib.suppress(OSError, StopIteration), open("/proc/self/status") as status:
-        return int(next(line for line in status if line.startswith("VmHWM:")).split()[1]) * 1024
-    try:
-        import resource
-    except ImportError:
-        return 0
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else peak * 1024
-
-
-def _confine() -> None:
-    """Before the first thread, and before the first foreign byte. Where a namespace is refused the rest holds still."""
-    with contextlib.suppress(OSError, AttributeError):
-        confine.leave_network()
-    confine.stay_private()
-    confine.die_first()
-    confine.drop_privileges(read_all=True)
-
-
 if __name__ == "__main__":
     if os.environ.pop(CONFINED, ""):
-        _confine()
+        confine_worker()
     worker = FoundryWorker()
     verbs = ("open", "register", "unregister", "list", "load", "ask", "count", "tokenizer", "decode", "measure")
     serve({verb: getattr(worker, verb) for verb in verbs})

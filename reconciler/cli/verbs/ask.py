@@ -34,7 +34,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    backend = backend_at(options.cache_of(arguments), configuration.traits().backend)
+    backend = backend_at(options.cache_of(arguments), configuration.traits().backends)
     identity = _find(backend.registrations(), arguments.name)
     messages = [("system", arguments.system)] if arguments.system else []
     messages.append(("user", sys.stdin.read() if arguments.prompt == "-" else arguments.prompt))

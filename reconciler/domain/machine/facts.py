@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 
+from reconciler.domain.machine.backends import BackendSettings
 from reconciler.domain.machine.bandwidth import Bandwidth
 from reconciler.domain.machine.maintenance_windows import Windows
 from reconciler.domain.machine.registries import LOCAL, ConvertMode, RegistrySettings
@@ -58,7 +59,7 @@ class Traits:
     name: str = ""
     labels: dict[str, str] = field(default_factory=dict)
     limits: StorageLimits = StorageLimits()
-    backend: str = ""  # "": the default one
+    backends: tuple[BackendSettings, ...] = ()  # none: the default one
     source_roots: tuple[str, ...] = ()
     conversion_memory: int = 0  # bytes; 0: SHARE_OF_MEMORY
     registries: tuple[RegistrySettings, ...] = ()

@@ -1,0 +1,68 @@
+"""Foundry Local 0.5 to 1.x and its command line as a `Backend`. Its catalog is the cache that it searches."""
+
+import glob
+import os
+from collections.abc import Callable, Mapping
+from typing import ClassVar
+
+from reconciler.backends.foundry.backend import FoundryLocal
+from reconciler.backends.foundry_cache.cache_runtime import CacheRuntime
+from reconciler.backends.foundry_cache.dropped import PUBLISHER, found_in
+from reconciler.backends.protocol import Backend
+from reconciler.domain.observed import Registration
+from reconciler.host.stamps import StampBook
+
+
+class FoundryLocalCache(FoundryLocal):
+    """Served folders are the same as those of Foundry Local 2.x. `sdk` is a folder with the packages of this runtime:
+    where there is none, ours measures what it will serve."""
+
+    name: ClassVar[str] = "foundry-local-1"
+    proved: ClassVar[Mapping[str, str]] = {"foundry-local-sdk": "1.2.4"}
+    root_inside_catalog: ClassVar[str] = "Foundry Local searches its cache for models, and would list served folders"
+
+    def __init__(self, catalog: str, sdk: str = "", *, is_private: bool = False) -> None:
+        super().__init__(catalog)
+        self.sdk, self._is_private = sdk, is_private
+        self.index = os.path.join(catalog, PUBLISHER)
+
+    @staticmethod
+    def catalog_of(app: str, home: str) -> str:
+        return FoundryLocal.catalog_of(app, home)
+
+    @staticmethod
+    def catalogs_in(home: str) -> list[str]:
+        """Those that have a folder of ours."""
+        return sorted(
+            map(os.path.dirname, glob.glob(FoundryLocal.catalog_of("*", glob.escape(home)) + f"/{PUBLISHER}"))
+        )
+
+    def registrations(self) -> tuple[Registration, ...]:
+        return found_in(self.catalog)
+
+    def runtime(
+        self,
+        *,
+        scratch: str,
+        log: str,
+        confined: bool = False,
+        is_cancelled: Callable[[], bool] = lambda: False,
+        stamps: StampBook | None = None,
+    ) -> CacheRuntime:
+        return CacheRuntime(
+            self.catalog,
+            scratch=scratch,
+            log=log,
+            confined=confined,
+            is_cancelled=is_cancelled,
+            sdk=self.sdk,
+            stamps=stamps or StampBook.empty(),
+            is_private=self._is_private,
+        )
+
+    def at(self, catalog: str) -> Backend:
+        return FoundryLocalCache(catalog, self.sdk)
+
+    def rehearsal_at(self, catalog: str) -> Backend:
+        """Without its own packages in our runtime, which reads the same folders."""
+        return FoundryLocalCache(catalog, self.sdk, is_private=True) if self.sdk else FoundryLocal(catalog)
