@@ -50,6 +50,7 @@ class Backend(Protocol):
 
     name: ClassVar[str]  # in a machine's configuration
     packages: ClassVar[Mapping[str, str]]  # that it needs, at the versions that are tested
+    proved: ClassVar[tuple[str, ...]]  # the versions of foundry-local-sdk that pass the tests, the newest first
     root_inside_catalog: ClassVar[str]  # what goes wrong when a root lies in the catalog's folder
 
     catalog: str
@@ -68,6 +69,9 @@ class Backend(Protocol):
     @staticmethod
     def reserved(name: str) -> str:
         """Why no model can have this name; "" when it can."""
+
+    def sdk_version(self) -> str:
+        """Of the foundry-local-sdk that is here for this runtime; "" where there is none. Nothing is imported."""
 
     def registrations(self) -> tuple[Registration, ...]:
         """All names, ours and those of others, read without starting anything. Raises CatalogBroken."""

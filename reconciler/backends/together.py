@@ -13,7 +13,7 @@ from typing import ClassVar
 from reconciler.backends.foundry.backend import FoundryLocal
 from reconciler.backends.protocol import Backend, ServingRuntime
 from reconciler.domain.measured import Answer, Decoded, Referenced, Tokenized
-from reconciler.domain.observed import Registration
+from reconciler.domain.observed import PREFIX, Registration
 from reconciler.domain.reference import Reference
 from reconciler.host.stamps import StampBook
 
@@ -25,6 +25,7 @@ class ServedTogether:
 
     name: ClassVar[str] = "several"
     packages: ClassVar[Mapping[str, str]] = FoundryLocal.packages
+    proved: ClassVar[tuple[str, ...]] = FoundryLocal.proved
     root_inside_catalog: ClassVar[str] = "each runtime has a folder of its own"
 
     def __init__(self, backends: Sequence[Backend], *, rehearses: bool = False) -> None:
@@ -33,7 +34,7 @@ class ServedTogether:
         self.catalog, self.index = self._first.catalog, self._first.index
         self.assemble, self.inspect = self._first.assemble, self._first.inspect
         self.rewrite_marker, self.release_in = self._first.rewrite_marker, self._first.release_in
-        self.context_length = self._first.context_length
+        self.context_length, self.sdk_version = self._first.context_length, self._first.sdk_version
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -221,6 +222,6 @@ def _of(identity: str, ones: Sequence[Registration]) -> Registration | None:
 
 
 def _holds(entry: Registration, wanted: Registration) -> bool:
-    """Whole, and as it is wanted."""
-    ours = {name: text for name, text in wanted.properties.items() if entry.properties.get(name) != text}
-    return entry.path == wanted.path and not entry.damage and not ours
+    """Whole, and with our properties as wanted: a runtime adds some of its own."""
+    ours = {name: text for name, text in wanted.properties.items() if name.startswith(PREFIX)}
+    return entry.path == wanted.path and not entry.damage and ours.items() <= entry.properties.items()

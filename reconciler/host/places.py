@@ -9,7 +9,7 @@ import contextlib
 import os
 import sys
 from collections.abc import Iterable
-from importlib.metadata import PackageNotFoundError, version
+from importlib.metadata import PackageNotFoundError, distributions, version
 
 from platformdirs import PlatformDirs
 
@@ -49,3 +49,8 @@ def installed_versions(packages: Iterable[str]) -> dict[str, str]:
         with contextlib.suppress(PackageNotFoundError):
             found[package] = version(package)
     return found
+
+
+def version_in(folder: str, package: str) -> str:
+    """Of a package that `pip install --target` has put into a folder; "" where it has not."""
+    return next((one.version for one in distributions(name=package, path=[folder])), "")

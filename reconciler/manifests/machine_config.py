@@ -12,9 +12,7 @@ from typing import Annotated, Any, Literal
 from annotated_types import Predicate
 from pydantic import AfterValidator, Field, create_model
 
-from reconciler.backends.select import BACKENDS, DEFAULT
 from reconciler.domain.errors import Problem
-from reconciler.domain.machine.backends import BackendSettings
 from reconciler.domain.machine.bandwidth import Bandwidth
 from reconciler.domain.machine.facts import StorageLimits, Traits
 from reconciler.domain.machine.maintenance_windows import Windows
@@ -48,7 +46,6 @@ from reconciler.manifests.fields import (
     Duration,
     Flag,
     Strict,
-    as_size,
     as_text,
     as_whole,
     expect,
@@ -58,19 +55,25 @@ from reconciler.manifests.fields import (
     refusal,
 )
 from reconciler.manifests.loader import Plain
-from reconciler.manifests.machine_limits import BandwidthLimits, MaintenanceWindows, TimeZone
-from reconciler.manifests.machine_places import Path, RegistryCredentials, ReportsTo
+from reconciler.manifests.machine_limits import BandwidthLimits, DiskLimits, MaintenanceWindows, Size, TimeZone
+from reconciler.manifests.machine_places import (
+    BackendName,
+    Path,
+    RegistryCredentials,
+    ReportsTo,
+    Runtime,
+    backends_of,
+    runtime_problems,
+)
 from reconciler.manifests.machine_policies import MachinePolicy, policy_problems
 from reconciler.manifests.problems import accepted
 from reconciler.manifests.selector import RESERVED, is_key, is_value
 
-Size = Annotated[int, Field(ge=0, le=1 << 60), expect("a size such as 20GiB", as_size)]
 MachineName = Annotated[
     str,
     Predicate(lambda text: text and is_value(text)),
     expect("a name of at most 63 letters, digits, dashes, dots and underscores", as_text),
 ]
-BackendName = Annotated[str, Predicate(BACKENDS.__contains__), one_of(BACKENDS)]
 PeriodOrOff = Annotated[
     str, Field(pattern=f"^(off|{DURATION_PATTERN})$"), expect("a duration such as 24h, or off", as_text)
 ]
@@ -103,11 +106,6 @@ class Webhook(Strict):
 
 class Scrub(Strict):
     period: PeriodOrOff | None = option("--scrub-period", "Time in which a daemon reads every byte, or off")
-
-
-class DiskLimits(Strict):
-    disk_quota: Size | None = optional("What the root may use of the disk in all, such as 200GiB.")
-    disk_reserve: Size | None = optional("What a conversion must leave free.")
 
 
 def _mirror_url(text: str) -> str:
@@ -210,19 +208,6 @@ class Signing(Strict):
     builder_id: AnyText | None = option("--builder-id", "URI that names this builder in what it signs")
 
 
-class Runtime(Strict):
-    """A cache is that of `app`, `~/.APP/cache/models`, where it is not named."""
-
-    name: BackendName = Field(description="Which kind: `foundry-local` is 2.x, `foundry-local-1` is 0.5 to 1.x.")
-    cache: Path | None = optional("The folder in which it looks for models.")
-    app: AnyText | None = optional("The application whose cache it is (default: foundry, the command line).")
-    sdk: Path | None = optional("A folder with foundry-local-sdk 1.x: then models are rehearsed in that runtime too.")
-
-    @property
-    def settings(self) -> BackendSettings:
-        return BackendSettings(name=self.name, catalog=self.cache or "", app=self.app or "", sdk=self.sdk or "")
-
-
 class MachineConfig(Strict):
     """What one machine is and follows."""
 
@@ -316,9 +301,11 @@ def parse_config(
     config = accepted(document, file, config_type(sections))
     if isinstance(config, tuple):
         return None, config
-    find = (_label_problems, _registry_problems, _trust_problems, _runtime_problems)
+    find = (_label_problems, _registry_problems, _trust_problems)
     wrong = tuple(problem for one in find for problem in one(config, document, file))
     wrong += tuple(policy_problems(config.policies, document, file))
+    beside = "backend" if config.backend else "cache" if config.cache else "app" if config.app else ""
+    wrong += tuple(runtime_problems(config.runtimes, beside, document, file))
     return (None, wrong) if wrong else (config, ())
 
 
@@ -336,26 +323,6 @@ def _label_problems(config: MachineConfig, document: loader.YamlDocument, file: 
         else:
             continue
         yield _invalid(document, file, ("labels", key), message)
-
-
-def _runtime_problems(config: MachineConfig, document: loader.YamlDocument, file: str) -> Iterator[Problem]:
-    if config.runtimes and (config.backend or config.cache):
-        field = "backend" if config.backend else "cache"
-        message = f"expected either {field} or runtimes, got both"
-        yield _invalid(document, file, (field,), message, "the first of runtimes takes its place")
-    found = [one.settings for one in config.runtimes]
-    for number, one in enumerate(found):
-        if one.sdk and one.name == DEFAULT:
-            message = f"expected no sdk beside {DEFAULT}, whose packages are installed with this program"
-            yield _invalid(document, file, ("runtimes", number, "sdk"), message)
-        for other in found[:number]:
-            if one.name == other.name:
-                message = f"expected each kind of runtime once, got {shown(one.name)} again"
-                yield _invalid(document, file, ("runtimes", number, "name"), message)
-            elif one.catalog and one.catalog == other.catalog:  # guard: no two runtimes on one cache
-                message = f"expected a cache of its own, got that of {other.name}"
-                hint = "Foundry Local 2.x sends the names that older versions need in a cache to a public service"
-                yield _invalid(document, file, ("runtimes", number, "cache"), message, hint)
 
 
 def _registry_problems(config: MachineConfig, document: loader.YamlDocument, file: str) -> Iterator[Problem]:
@@ -395,19 +362,13 @@ def _trust_of(config: MachineConfig) -> TrustPolicy:
     )
 
 
-def _backends_of(config: MachineConfig) -> tuple[BackendSettings, ...]:
-    if config.backend:
-        return (BackendSettings(name=config.backend),)
-    return tuple(one.settings for one in config.runtimes)
-
-
 def traits_of(config: MachineConfig) -> Traits:
     limits = config.limits or DiskLimits()
     return Traits(
         name=config.name or "",
         labels=dict(config.labels),
         limits=StorageLimits(disk_quota=limits.disk_quota, disk_reserve=limits.disk_reserve or 0),
-        backends=_backends_of(config),
+        backends=backends_of(config.backend, config.runtimes),
         source_roots=tuple(config.source_roots),
         registries=tuple(one.settings for one in config.registries),
         convert=config.convert,

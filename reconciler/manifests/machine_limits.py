@@ -120,3 +120,11 @@ class MaintenanceWindows(Strict):
     def values(self) -> Windows:
         fetch, build, activate = (tuple(one.values for one in some) for some in (self.fetch, self.build, self.activate))
         return Windows(fetch=fetch, build=build, activate=activate)
+
+
+Size = Annotated[int, Field(ge=0, le=1 << 60), expect("a size such as 20GiB", as_size)]
+
+
+class DiskLimits(Strict):
+    disk_quota: Size | None = optional("What the root may use of the disk in all, such as 200GiB.")
+    disk_reserve: Size | None = optional("What a conversion must leave free.")

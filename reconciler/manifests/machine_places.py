@@ -1,14 +1,21 @@
-"""Two sections of a machine's configuration: the account of a registry, and where the machine's reports go."""
+"""Sections of a machine's configuration: the account of a registry, where the machine's reports go, and the runtimes
+that serve on it: one (`backend`), or several with a cache each."""
 
 import os.path
+from collections.abc import Iterator, Sequence
 from typing import Annotated
 
 from annotated_types import Predicate
 from pydantic import AfterValidator, Field
 
+from reconciler.backends.select import BACKENDS, DEFAULT
+from reconciler.domain.errors import Problem
+from reconciler.domain.machine.backends import BackendSettings
 from reconciler.domain.machine_report import ReportSettings
+from reconciler.domain.text.quoting import field_path, shown
 from reconciler.domain.text.units import read_duration
-from reconciler.manifests.fields import Duration, Flag, Strict, as_text, expect, optional, refusal
+from reconciler.manifests import loader
+from reconciler.manifests.fields import AnyText, Duration, Flag, Strict, as_text, expect, one_of, optional, refusal
 from reconciler.manifests.loader import Plain
 
 Path = Annotated[str, Field(max_length=4096), Predicate(os.path.isabs), expect("an absolute path", as_text)]
@@ -73,3 +80,47 @@ class ReportsTo(Strict):
             known_hosts=self.known_hosts or "",
             allow_file=self.allow_file,
         )
+
+
+BackendName = Annotated[str, Predicate(BACKENDS.__contains__), one_of(BACKENDS)]
+
+
+class Runtime(Strict):
+    name: BackendName = Field(description="Which kind: foundry-local is 2.x, foundry-local-1 is 0.5 to 1.x.")
+    cache: Path | None = optional("The folder in which it looks for models.")
+    app: AnyText | None = optional("The application whose cache it is, where `cache` is not named (default: foundry).")
+    sdk: Path | None = optional("Folder with foundry-local-sdk 1.x: models are then rehearsed in that runtime too.")
+
+    @property
+    def settings(self) -> BackendSettings:
+        return BackendSettings(name=self.name, catalog=self.cache or "", app=self.app or "", sdk=self.sdk or "")
+
+
+def backends_of(name: str | None, runtimes: Sequence[Runtime]) -> tuple[BackendSettings, ...]:
+    """None: the default one."""
+    return (BackendSettings(name=name),) if name else tuple(one.settings for one in runtimes)
+
+
+def runtime_problems(
+    runtimes: Sequence[Runtime], beside: str, document: loader.YamlDocument, file: str
+) -> Iterator[Problem]:
+    """`beside` is a field that says the same of a single runtime, if there is one."""
+
+    def invalid(path: loader.Path, message: str, hint: str = "") -> Problem:
+        line, field = document.line(path), field_path(path)
+        return Problem(code="InvalidValue", file=file, line=line, field=field, message=message, hint=hint)
+
+    if runtimes and beside:
+        yield invalid((beside,), f"expected either {beside} or runtimes, got both", "name it in the first of runtimes")
+    for number, one in enumerate(runtimes):
+        if one.sdk and one.name == DEFAULT:
+            message = f"expected no sdk beside {DEFAULT}, whose packages come with this program, got one"
+            yield invalid(("runtimes", number, "sdk"), message)
+        for other in runtimes[:number]:
+            if one.name == other.name:
+                message = f"expected each kind of runtime once, got {shown(one.name)} again"
+                yield invalid(("runtimes", number, "name"), message)
+            elif one.cache and one.cache == other.cache:  # guard: no two runtimes on one cache
+                message = f"expected a cache of its own, got that of {other.name}"
+                hint = "Foundry Local 2.x sends the names that older versions need in a cache to a public service"
+                yield invalid(("runtimes", number, "cache"), message, hint)

@@ -55,6 +55,7 @@ def examine(
     yield from _configuration(file, traits)
     backend = backend_at(cache, traits.backends)
     yield from _caches(layout, backend, home)
+    yield from map(_runtime, parts_of(backend))
     yield from _packages()
     yield _disk(layout)
     yield _memory(traits.conversion_memory)
@@ -119,6 +120,24 @@ def _other_cache(backend: Backend, owner: str, home: str) -> Diagnosis:
         advice = f"they were made with --app {app}: use one cache for each root, and remove the other registrations"
         return Diagnosis("cache", "warning", f"{found.message}: this root serves two caches", advice)
     return found
+
+
+def _runtime(backend: Backend) -> Diagnosis:
+    """Which version measures what will serve, and whether it was proved."""
+    found, proved = backend.sdk_version(), " and ".join(backend.proved)
+    if found in backend.proved:
+        return Diagnosis("runtime", "ok", f"{backend.name} is foundry-local-sdk {found}, which was proved")
+    if found:
+        advice = "it is used as it is, and the load gate judges each model in it; docs/runtimes.md says what was tried"
+        message = f"{backend.name} is foundry-local-sdk {found}; proved was {proved}"
+        return Diagnosis("runtime", "warning", message, advice)
+    if backend.packages.keys() & installed_versions(backend.packages).keys():
+        advice = "name a folder with its packages as `sdk` (docs/runtimes.md)"
+        message = f"models of {backend.name} are rehearsed in our own Foundry Local, not in the one that serves them"
+        return Diagnosis("runtime", "warning", message, advice)
+    return Diagnosis(
+        "runtime", "error", f"{backend.name} is not here: models can neither be rehearsed nor asked", INSTALL
+    )
 
 
 def _packages() -> Iterator[Diagnosis]:

@@ -82,6 +82,7 @@ def _variant(
         "sizeBytes": sum(file.size for file in marker.files) if marker else 0,
         "revision": facts.revision if facts else "",
         "since": record.registered if record else (marker.created if marker else None),
+        "runtimes": list(registration.runtimes) if registration else [],
         "answersTo": [registration.id, name] if registration else [],
         "suspension": as_dict(suspension) if suspension else None,
         "measured": _measured(recorded.measured, facts.release, facts.build_key) if facts else None,

@@ -51,7 +51,7 @@ def test_what_is_registered_answers_until_it_is_unregistered(backend: Backend, m
         running.register(str(model), "tiny-int4:1", OURS)
         (one,) = backend.registrations()
         assert (one.id, one.path, one.owner, one.release) == ("tiny-int4:1", str(model), "me", "sha256:0")
-        assert (one.build_key, one.model, one.number) == ("sha256:1", "tiny", 1)
+        assert (one.build_key, one.model, one.number, one.damage) == ("sha256:1", "tiny", 1, ())
         assert [each.id for each in running.list([*OURS])] == ["tiny-int4:1"]
         assert Path(backend.index).exists()
         pieces: list[str] = []

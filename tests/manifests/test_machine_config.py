@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from reconciler.daemon.notifications.notifications import sink_kinds
+from reconciler.domain.machine.backends import BackendSettings
 from reconciler.domain.machine.bandwidth import Bandwidth
 from reconciler.domain.machine.facts import StorageLimits
 from reconciler.domain.machine.maintenance_windows import CronWindow, Window, Windows
@@ -119,6 +120,26 @@ BAD: dict[str, tuple[str, int, str, str]] = {
     "a registry without a repository": ("registries: [{url: 'https://ghcr.io'}]", 3, "registries[0].url", "repository"),
     "a readable registry": ("registries: [{url: 'http://a.example/b'}]", 3, "registries[0].url", "an https address"),
     "a registry twice": (f"registries: [{_ACME}, {_ACME}]", 3, "registries[1].url", "once, got https://ghcr.io/acme"),
+    "an unknown runtime": ("runtimes: [{name: ollama}]", 3, "runtimes[0].name", "foundry-local or foundry-local-1"),
+    "a runtime twice": (
+        "runtimes:\n- {name: foundry-local-1}\n- {name: foundry-local-1}",
+        5,
+        "runtimes[1].name",
+        "each kind of runtime once",
+    ),
+    "two runtimes on one cache": (
+        "runtimes:\n- {name: foundry-local, cache: /c}\n- {name: foundry-local-1, cache: /c}",
+        5,
+        "runtimes[1].cache",
+        "a cache of its own, got that of foundry-local",
+    ),
+    "packages of what comes with us": ("runtimes: [{name: foundry-local, sdk: /s}]", 3, "runtimes[0].sdk", "no sdk"),
+    "a runtime and runtimes": (
+        "backend: foundry-local\nruntimes: [{name: foundry-local-1}]",
+        3,
+        "backend",
+        "either backend or runtimes, got both",
+    ),
     "no such role": (
         "registries: [{url: 'https://a.example/b', role: read}]",
         3,
@@ -192,6 +213,16 @@ BAD: dict[str, tuple[str, int, str, str]] = {
     "an alias": ("labels: &a {}\nsourceRoots: *a", 3, "", ""),
     "two documents": ("---\n" + HEAD, 1, "", "expected one document of kind MachineConfig, got 2"),
 }
+
+
+def test_runtimes_are_served_in_their_order() -> None:
+    assert traits_of(read("")).backends == ()
+    assert traits_of(read("backend: foundry-local-1")).backends == (BackendSettings(name="foundry-local-1"),)
+    several = "runtimes:\n- {name: foundry-local, app: shop}\n- {name: foundry-local-1, cache: /c, sdk: /s}"
+    assert traits_of(read(several)).backends == (
+        BackendSettings(name="foundry-local", app="shop"),
+        BackendSettings(name="foundry-local-1", catalog="/c", sdk="/s"),
+    )
 
 
 @pytest.mark.parametrize("case", BAD)

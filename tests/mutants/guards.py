@@ -26,6 +26,7 @@ _PLAN = "tests/planner/test_plan.py"
 _SERVED = "tests/backends/test_served_files.py"
 _STORE = "tests/store/test_artifact_store.py"
 _DURABLE = "tests/host/test_durable.py"
+_DROPPED = "tests/backends/test_dropped_folders.py"
 _FACE = "tests/daemon/test_face.py"
 _LINT = "tests/templates/test_template_lint.py"
 _ESCAPE = "tests/domain/test_escape.py"
@@ -209,6 +210,11 @@ MUTANTS = (
     _("what is suspended stays", "tests/cli/test_suspend.py"),
     _("only our folders", f"{_PLAN} tests/planner/test_plan_properties.py", "return True"),
     _("only our registrations", _PLAN, "True"),
+    _("what others put into our folder stays", _DROPPED, "True"),
+    _("our folders are no links", _DROPPED),
+    _("a folder without our mark is another's", _DROPPED),
+    _("another's name stays in its runtime", "tests/backends/test_together.py", "True"),
+    _("no two runtimes on one cache", "tests/manifests/test_machine_config.py"),
     _("nothing outside trash and staging is freed", _DURABLE),
     _("an owner mark is never replaced", "tests/host/test_owner.py"),
     _("one writer", "tests/host/test_lock.py"),

@@ -15,7 +15,10 @@ from typing import Any
 import pytest
 
 from reconciler.domain.finding import FINDINGS
+from reconciler.domain.machine.backends import BackendSettings
+from reconciler.domain.machine.facts import Traits
 from reconciler.domain.sources.locked import LockedFile, LockedSource
+from reconciler.engine.machine import open_machine
 from reconciler.host.codec import seal, unseal
 from reconciler.host.lock import hold
 from reconciler.operations.verify import verify
@@ -317,7 +320,15 @@ def test_what_somebody_else_is_working_on_is_no_leftover(machine: TestMachine) -
 
 def test_every_code_is_in_the_closed_set_and_every_code_is_tested() -> None:
     tested = {finding.partition(" ")[0] for _, expected in CASES.values() for finding in expected}
-    assert tested == FINDINGS.keys()
+    assert tested | {"RegistrationDamaged"} == FINDINGS.keys()
+
+
+def test_what_one_of_two_runtimes_lacks_is_found(machine: TestMachine) -> None:
+    other = BackendSettings(name="foundry-local-1", catalog=str(machine.folder / "cache-1"))
+    both = open_machine(str(machine.root), str(machine.cache), Traits(backends=(BackendSettings(), other)))
+    assert [(one.code, one.message) for one in verify(both)] == [
+        ("RegistrationDamaged", "not registered in foundry-local-1")
+    ]
 
 
 def test_rot_behind_an_unchanged_stamp_is_found_and_a_touch_makes_the_next_pass_see_it(machine: TestMachine) -> None:

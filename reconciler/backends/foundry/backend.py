@@ -11,14 +11,17 @@ from reconciler.backends.foundry.foundry import Foundry
 from reconciler.backends.foundry.index import INDEX, read_index
 from reconciler.backends.protocol import Backend
 from reconciler.domain.observed import Registration
+from reconciler.host.places import installed_versions
 from reconciler.host.stamps import StampBook
 
+SDK = "foundry-local-sdk"
 _OWN_ENDINGS = ("-generic-cpu", "-generic-gpu", "-generic-npu")
 
 
 class FoundryLocal:
     name: ClassVar[str] = "foundry-local"
-    packages: ClassVar[Mapping[str, str]] = {"foundry-local-sdk": "2.2.1"}
+    packages: ClassVar[Mapping[str, str]] = {SDK: "2.2.1"}
+    proved: ClassVar[tuple[str, ...]] = ("2.2.1",)
     root_inside_catalog: ClassVar[str] = "Foundry Local sends the names that it finds in its cache to a public service"
 
     assemble = staticmethod(folder.assemble)
@@ -47,6 +50,9 @@ class FoundryLocal:
         if not name.endswith(_OWN_ENDINGS):
             return ""
         return "Foundry Local strips this ending to find the alias of its own catalog's models"
+
+    def sdk_version(self) -> str:
+        return installed_versions((SDK,)).get(SDK, "")
 
     def registrations(self) -> tuple[Registration, ...]:
         return read_index(self.catalog)

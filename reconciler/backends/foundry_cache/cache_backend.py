@@ -2,14 +2,15 @@
 
 import glob
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import ClassVar
 
-from reconciler.backends.foundry.backend import FoundryLocal
+from reconciler.backends.foundry.backend import SDK, FoundryLocal
 from reconciler.backends.foundry_cache.cache_runtime import CacheRuntime
 from reconciler.backends.foundry_cache.dropped import PUBLISHER, found_in
 from reconciler.backends.protocol import Backend
 from reconciler.domain.observed import Registration
+from reconciler.host.places import version_in
 from reconciler.host.stamps import StampBook
 
 
@@ -18,7 +19,7 @@ class FoundryLocalCache(FoundryLocal):
     where there is none, ours measures what it will serve."""
 
     name: ClassVar[str] = "foundry-local-1"
-    proved: ClassVar[Mapping[str, str]] = {"foundry-local-sdk": "1.2.4"}
+    proved: ClassVar[tuple[str, ...]] = ("1.2.4",)
     root_inside_catalog: ClassVar[str] = "Foundry Local searches its cache for models, and would list served folders"
 
     def __init__(self, catalog: str, sdk: str = "", *, is_private: bool = False) -> None:
@@ -36,6 +37,9 @@ class FoundryLocalCache(FoundryLocal):
         return sorted(
             map(os.path.dirname, glob.glob(FoundryLocal.catalog_of("*", glob.escape(home)) + f"/{PUBLISHER}"))
         )
+
+    def sdk_version(self) -> str:
+        return version_in(self.sdk, SDK) if self.sdk else ""
 
     def registrations(self) -> tuple[Registration, ...]:
         return found_in(self.catalog)

@@ -91,7 +91,6 @@ def drop(source: str, identity: str, properties: Mapping[str, str], cache: str, 
     files = [_shared(source, staged, name, share) for name in _files_below(source)]
     files.append(_named(source, staged, identity))
     _write(os.path.join(staged, MARK), _sealed(identity, source, properties, files))
-    # order: a dropped folder is whole, then in the cache
     durable.publish(staged, final)
 
 
@@ -101,8 +100,7 @@ def take_away(identity: str, cache: str, beside: str, remove: Callable[[str], No
     if mark is None:
         return
     ours = {file.path for file in mark.files} | {MARK}
-    # guard: what others put into our folder stays
-    if set(_files_below(final, with_ours=True)) <= ours:
+    if set(_files_below(final, with_ours=True)) <= ours:  # guard: what others put into our folder stays
         durable.make_folder(beside)
         away = os.path.join(beside, uuid.uuid4().hex)
         durable.rename(final, away)

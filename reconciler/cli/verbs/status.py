@@ -5,6 +5,7 @@ import os
 import sys
 import time
 
+from reconciler.backends.select import parts_of
 from reconciler.cli import options
 from reconciler.cli.exit_codes import INTERRUPTED, OK
 from reconciler.cli.output import show
@@ -60,6 +61,10 @@ def _show(machine: Machine, arguments: argparse.Namespace) -> None:
     observed = observe(machine)
     known = recall(machine, observed), machine.records.conditions(), scrub_progress(machine.layout).read()
     status = make_status(observed, *known, machine.records.judged(), reported_of(machine))
+    status["runtimes"] = [
+        {"name": one.name, "catalog": one.catalog, "sdk": one.sdk_version(), "proved": [*one.proved]}
+        for one in parts_of(machine.backend)
+    ]
     status["working"] = who_works(machine.layout)
     if arguments.output == "json" or not arguments.quiet:
         show(status, arguments.output, text=status_text)
