@@ -36,6 +36,7 @@ ELSEWHERE = {
     "reconciler.lock.json": "the lock file of models from the hub",
     "reconciler.cards.json": "what their model cards say",
     "reconciler.facts.json": "what is known of them before they are fetched",
+    "reconciler.json": "our mark in the cache of Foundry Local 0.5 to 1.x",
     "reconciler.xml": "Windows' service wrapper",
     "reconciler.exe": "the same",
     "sources/hub/": "below a machine's root",

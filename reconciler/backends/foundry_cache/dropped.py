@@ -89,8 +89,8 @@ def drop(source: str, identity: str, properties: Mapping[str, str], cache: str, 
     staged = os.path.join(beside, uuid.uuid4().hex)
     durable.make_folder(staged)
     files = [_shared(source, staged, name, share) for name in _files_below(source)]
-    files.append(_named(source, staged, identity))
-    _write(os.path.join(staged, MARK), _sealed(identity, source, properties, files))
+    files.append(_written(staged, NAME, _named(source, identity)))
+    _written(staged, MARK, _sealed(identity, source, properties, files))
     durable.publish(staged, final)
 
 
@@ -236,18 +236,18 @@ def _hash(path: str, stamp: str) -> str:
 
 def _mend(mark: DropMark, final: str, beside: str, share: Share) -> None:
     """File by file, so that what is whole serves meanwhile."""
-    damaged = {text.rpartition(" ")[0] for text in _damage(mark, final)}
+    files = {file.path: file for file in mark.files}
     staged = os.path.join(beside, uuid.uuid4().hex)
     durable.make_folder(staged)
-    files = {file.path: file for file in mark.files}
-    for name in sorted(damaged):
-        is_name = name == NAME
-        made = _named(mark.path, staged, mark.id) if is_name else _shared(mark.path, staged, name, share)
+    for name in sorted(text.rpartition(" ")[0] for text in _damage(mark, final)):
         path = os.path.join(final, name)
         durable.make_folder(os.path.dirname(path))
-        durable.flush_file(os.path.join(staged, name))
-        durable.rename(os.path.join(staged, name), path)
-        files[name] = DroppedFile(path=name, digest=made.digest, stamp=stamp_of(os.stat(path)))
+        if name == NAME:
+            durable.write_file(path, _named(mark.path, mark.id), 0o444, staging=staged)
+        else:  # its bytes are flushed: they are those of the served folder, or were copied
+            _shared(mark.path, staged, name, share)
+            durable.rename(os.path.join(staged, name), path)
+        files[name] = DroppedFile(path=name, digest=files[name].digest, stamp=stamp_of(os.stat(path)))
     sealed = _sealed(mark.id, mark.path, mark.properties, [*files.values()])
     durable.write_file(os.path.join(final, MARK), sealed, 0o444, staging=beside)
     durable.free(staged)
@@ -270,14 +270,11 @@ def _shared(source: str, staged: str, name: str, share: Share) -> DroppedFile:
     return DroppedFile(path=name, digest=share(os.path.join(source, name), path), stamp=stamp_of(os.stat(path)))
 
 
-def _named(source: str, staged: str, identity: str) -> DroppedFile:
+def _named(source: str, identity: str) -> bytes:
     """Nothing but what the runtime itself writes there. The role form is in a served folder only where it means exactly
     what the template says: versions up to 0.8 take it, later ones take the tokenizer's template."""
     document = {"Name": identity, "PromptTemplate": _roles_in(source)}
-    data = json.dumps(document, indent=2, ensure_ascii=False).encode() + b"\n"
-    path = os.path.join(staged, NAME)
-    _write(path, data)
-    return DroppedFile(path=NAME, digest=digest.of_bytes(data), stamp=stamp_of(os.stat(path)))
+    return json.dumps(document, indent=2, ensure_ascii=False).encode() + b"\n"
 
 
 def _roles_in(source: str) -> Any:
@@ -289,9 +286,11 @@ def _roles_in(source: str) -> Any:
         raise PermanentError(f"{source}/{NAME}: {one_line(str(error))}", code="ServedFolderDamaged") from None
 
 
-def _write(path: str, data: bytes) -> None:
+def _written(staged: str, name: str, data: bytes) -> DroppedFile:
+    path = os.path.join(staged, name)
     with durable.staged_file(path) as file:
         file.write(data)
+    return DroppedFile(path=name, digest=digest.of_bytes(data), stamp=stamp_of(os.stat(path)))
 
 
 def _files_below(folder: str, *, with_ours: bool = False) -> Iterator[str]:

@@ -7,6 +7,7 @@ asks them, and lets go of them before their folder goes.
 
 import json
 import os
+import re
 import sys
 import time
 from importlib.metadata import PackageNotFoundError, version
@@ -22,6 +23,7 @@ PACKAGES = (
     *("foundry-local-sdk", "foundry-local-core", "onnxruntime", "onnxruntime-gpu", "onnxruntime-core"),
     *("onnxruntime-genai", "onnxruntime-genai-cuda", "onnxruntime-genai-core"),
 )
+LEAST, BEYOND = (1, 2, 1), (2,)  # 1.0 to 1.2.0 list what is in their catalog only
 NO_MODELS = "No models found"  # what it calls an empty cache
 
 
@@ -37,8 +39,8 @@ class CacheWorker:
         from foundry_local_sdk import Configuration, FoundryLocalManager
 
         found = version("foundry-local-sdk")
-        if int(found.partition(".")[0]) != 1:
-            raise PermanentError(f"foundry-local-sdk {found} is there, and 1.x is needed", code="RuntimeMissing")
+        if not LEAST <= tuple(map(int, re.findall(r"\d+", found)[:3])) < BEYOND:
+            raise ImportError(f"foundry-local-sdk {found} finds no models of others in its cache, 1.2.1 to 1.2.4 do")
         scratch = parameters["scratch"]
         FoundryLocalManager.initialize(
             Configuration(
