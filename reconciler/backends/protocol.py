@@ -50,7 +50,7 @@ class Backend(Protocol):
 
     name: ClassVar[str]  # in a machine's configuration
     packages: ClassVar[Mapping[str, str]]  # that it needs, at the versions that are tested
-    proved: ClassVar[tuple[str, ...]]  # the versions of foundry-local-sdk that pass the tests, the newest first
+    proved: ClassVar[tuple[str, ...]]  # the versions of foundry-local-sdk that pass the contract, the newest first
     root_inside_catalog: ClassVar[str]  # what goes wrong when a root lies in the catalog's folder
 
     catalog: str

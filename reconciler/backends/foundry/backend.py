@@ -21,7 +21,7 @@ _OWN_ENDINGS = ("-generic-cpu", "-generic-gpu", "-generic-npu")
 class FoundryLocal:
     name: ClassVar[str] = "foundry-local"
     packages: ClassVar[Mapping[str, str]] = {SDK: "2.2.1"}
-    proved: ClassVar[tuple[str, ...]] = ("2.2.1",)
+    proved: ClassVar[tuple[str, ...]] = ("2.2.1", "2.2.0", "2.1.0")
     root_inside_catalog: ClassVar[str] = "Foundry Local sends the names that it finds in its cache to a public service"
 
     assemble = staticmethod(folder.assemble)

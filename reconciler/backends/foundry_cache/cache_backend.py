@@ -19,7 +19,7 @@ class FoundryLocalCache(FoundryLocal):
     where there is none, ours measures what it will serve."""
 
     name: ClassVar[str] = "foundry-local-1"
-    proved: ClassVar[tuple[str, ...]] = ("1.2.4",)
+    proved: ClassVar[tuple[str, ...]] = ("1.2.4", "1.2.3", "1.2.2", "1.2.1")
     root_inside_catalog: ClassVar[str] = "Foundry Local searches its cache for models, and would list served folders"
 
     def __init__(self, catalog: str, sdk: str = "", *, is_private: bool = False) -> None:
