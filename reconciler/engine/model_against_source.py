@@ -2,11 +2,12 @@
 
 import os
 import re
+from collections.abc import Iterator
 from functools import lru_cache
 
 from reconciler.domain.errors import Problem
 from reconciler.domain.manifest import Model
-from reconciler.domain.sources.adapter_weights import mismatch
+from reconciler.domain.sources.adapter_weights import CHANGES_BOTH, mismatch
 from reconciler.domain.sources.locked import LOCK_NAME, LockedSource
 from reconciler.domain.sources.source_model import SourceAdapter, SourceModel
 from reconciler.domain.text.escape import one_line
@@ -43,19 +44,30 @@ def foreign_adapter(model: Model, adapter: SourceAdapter, source: SourceModel) -
     if not wrong:
         return []
     hint = "it was trained on another model, or saved under other names; PEFT would leave out what has no place"
+    if wrong.endswith(CHANGES_BOTH):
+        hint = "merge it where it was trained (PEFT's merge_and_unload), with tie_word_embeddings: false, and name that"
     message = f"the adapter does not belong to this base: {wrong}"
     return [_problem(model, "spec.source.adapter", "AdapterForeign", message, hint)]
 
 
-def more_tokens(model: Model, adapter: SourceAdapter, source: SourceModel) -> list[Problem]:
-    """The tokenizer that is served is the base's: in it these are plain text."""
-    more = sorted({*adapter.tokens} - {*source.tokens}) if source.looked_at else []
-    if not more:
+def other_tokenizer(model: Model, adapter: SourceAdapter, source: SourceModel) -> list[Problem]:
+    """The tokenizer that is served is the base's, and so is what ends an answer."""
+    unlike = list(_unlike(adapter, source)) if source.looked_at and adapter.tokens else []
+    if not unlike:
         return []
-    named = ", ".join(more[:FEW]) + (f" and {len(more) - FEW} more" if len(more) > FEW else "")
-    message = f"the adapter's tokenizer.json adds {named}, and the base's is served, which does not know them"
+    message = f"the base's tokenizer is served, and the one beside the adapter {' and '.join(unlike)}"
     hint = "save the merged model (PEFT's merge_and_unload) with this tokenizer, and name that as source"
     return [_problem(model, "spec.source.adapter", "AdapterTokenizerIgnored", message, hint)]
+
+
+def _unlike(adapter: SourceAdapter, source: SourceModel) -> Iterator[str]:
+    if more := sorted({*adapter.tokens} - {*source.tokens}):
+        named = ", ".join(more[:FEW]) + (f" and {len(more) - FEW} more" if len(more) > FEW else "")
+        yield f"adds {named}, which are plain text to the base's"
+    if parts := [part for part, held in adapter.reading.items() if source.reading.get(part) != held]:
+        yield f"reads otherwise ({', '.join(parts)})"
+    if adapter.eos_token in source.tokens and adapter.eos_token not in source.ends:
+        yield f"ends answers by {adapter.eos_token!r}, which ends none of the base"
 
 
 def not_locked(model: Model, source: LockedSource) -> Problem:

@@ -188,7 +188,7 @@ class _Resolver:
         problems += complaints.too_long(model, source)
         problems += [] if problems else self._distrusted(model)
         self.problems += problems
-        self.warnings += complaints.more_tokens(model, adapter, source) if adapter and not problems else []
+        self.warnings += complaints.other_tokenizer(model, adapter, source) if adapter and not problems else []
         if problems or template is None:
             return []
         return self._variants(model, source, adapter.digest if adapter else None, template, fetch)

@@ -104,8 +104,21 @@ def test_what_a_fine_tune_was_trained_with_goes_before_its_base(machine: TestMac
     (adapter / "chat_template.jinja").unlink()
     assert (machine.run("validate").code, found(machine, "warnings")) == (0, [])
     tokenizer = adapter / "tokenizer.json"
-    tokenizer.write_text(tokenizer.read_text().replace("<|im_end|>", "<|done|>"))
-    assert [code for code, *_ in found(machine, "warnings")] == ["AdapterTokenizerIgnored"]
+    same = tokenizer.read_text()
+    settings = adapter / "tokenizer_config.json"
+    for said, held, ends in (
+        ("adds <|done|>, which are plain text to the base's", same.replace("<|im_end|>", "<|done|>"), "<|im_end|>"),
+        (
+            "reads otherwise (pre_tokenizer)",
+            same.replace('"add_prefix_space": false', '"add_prefix_space": true', 1),
+            "",
+        ),
+        ("ends answers by '<|im_start|>', which ends none of the base", same, "<|im_start|>"),
+    ):
+        tokenizer.write_text(held)
+        settings.write_text(json.dumps({"eos_token": ends}))
+        (warning,) = machine.run("validate", "-o", "json").json()["warnings"]
+        assert (warning["code"], said in warning["message"]) == ("AdapterTokenizerIgnored", True)
 
 
 def test_a_marker_that_is_a_token_is_no_stranger(machine: TestMachine) -> None:

@@ -13,7 +13,8 @@ Shapes = Mapping[str, tuple[int, ...]]
 _PART = re.compile(r"base_model\.model\.(.+)\.lora_(?:embedding_)?([AB])(?:\.weight)?")
 _WHOLE = re.compile(r"base_model\.model\.(.+)\.base_layer\.weight")
 _LAYER = re.compile(r".*?\.[^.]*\.(\d+)\.")  # as PEFT finds the number of a layer
-_SHARED = "it changes {}, which is embedding and head at once in the base: merged, it changes both"
+CHANGES_BOTH = "merged, it changes both"
+_SHARED = f"it changes {{}}, which is embedding and head at once in the base: {CHANGES_BOTH}"
 _HEAD, _EMBEDDING = "lm_head", "model.embed_tokens"
 
 

@@ -3,6 +3,7 @@
 Of a folder only the files named here exist for us: nothing else is hashed, given to the converter, or run.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -54,6 +55,7 @@ class SourceModel:
     chat_template: str | None = None
     tokens: tuple[str, ...] = ()  # that the tokenizer adds, each read as one
     ends: tuple[str, ...] = ()  # those of them that end an answer
+    reading: Mapping[str, str] = field(default_factory=dict)  # digests of the tokenizer's parts before its vocabulary
     problems: tuple[Problem, ...] = ()
     warnings: tuple[Problem, ...] = ()
     known: bool = True
@@ -67,8 +69,8 @@ class SourceModel:
 
 @dataclass(frozen=True, kw_only=True)
 class SourceAdapter:
-    """A LoRA folder as PEFT writes it, with the chat template and the added tokens that its trainer saved beside it, if
-    so. `known` as in SourceModel."""
+    """A LoRA folder as PEFT writes it, with the chat template and what is to be known of the tokenizer that its trainer
+    saved beside it, if so. `known` as in SourceModel."""
 
     path: str
     digest: str = ""
@@ -80,6 +82,8 @@ class SourceAdapter:
     known: bool = True
     chat_template: str | None = None
     tokens: tuple[str, ...] = ()
+    eos_token: str = ""
+    reading: Mapping[str, str] = field(default_factory=dict)
 
 
 def digest_of(files: dict[str, str]) -> str:

@@ -30,7 +30,7 @@ from reconciler.host.stamps import StampBook
 from reconciler.sources.folder.guarded_folder import Folder, FolderProblems, read_object
 from reconciler.sources.folder.ready_onnx import look_at_onnx
 from reconciler.sources.folder.safetensors_header import read_shapes
-from reconciler.sources.folder.tokenizer import TOKENIZER, check_tokenizer, doubts, ends_among
+from reconciler.sources.folder.tokenizer import TOKENIZER, check_tokenizer, doubts, end_of, ends_among, rules_of
 from reconciler.sources.folder.tokenizer_settings import TEMPLATE, TOKENIZER_CONFIG, optional_object, own_template
 
 _PICKLED = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
@@ -113,6 +113,7 @@ class _Look:
             chat_template=template,
             tokens=tuple(added),
             ends=ends_among(added, generation, config, settings),
+            reading=rules_of(self._folder),
             warnings=(*self._foreign_code(config, settings), *self._ineffective(generation or config), *doubtful),
         )
 
@@ -224,7 +225,8 @@ def inspect_adapter(path: str, stamps: StampBook) -> SourceAdapter:
 
 
 def look_at_adapter(folder: Folder) -> SourceAdapter:
-    findings, config, shapes, template, added = FolderProblems(folder.path), None, None, None, None
+    findings, config, shapes = FolderProblems(folder.path), None, None
+    settings, template, added = None, None, None
     if refused := folder.refusal("AdapterMissing"):
         findings.note("", refused)
     else:
@@ -247,6 +249,8 @@ def look_at_adapter(folder: Folder) -> SourceAdapter:
         weight_bytes=files[1].size,
         chat_template=template,
         tokens=tuple(added or ()),
+        eos_token=end_of(settings or {}) if added else "",
+        reading=rules_of(folder) if added else {},
     )
 
 
