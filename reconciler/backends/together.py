@@ -144,6 +144,9 @@ class RuntimesTogether:
     def count(self, identity: str, messages: Sequence[tuple[str, str]]) -> int:
         return self._first.count(identity, messages)
 
+    def unload(self, identity: str) -> None:
+        self._first.unload(identity)
+
     def compare_tokenizer(self, folder: str) -> Tokenized:
         return self._first.compare_tokenizer(folder)
 

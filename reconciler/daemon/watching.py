@@ -12,6 +12,7 @@ from functools import partial
 
 from watchfiles._rust_notify import RustNotify
 
+from reconciler.backends.select import parts_of
 from reconciler.daemon.wake import DECLARATIONS, MACHINE, Wake
 from reconciler.engine import log
 from reconciler.engine.machine import Machine
@@ -85,8 +86,11 @@ class _Groups:
             declared += [path for path in (model.source_path, model.adapter_path) if path]
         self._declarations = [path for path in _outermost(declared) if os.path.isdir(path)]
         self._machine = [path for path in (machine.layout.served, machine.layout.suspended) if os.path.isdir(path)]
-        self._cache = [path for path in (machine.cache,) if os.path.isdir(path)]
-        self._index = os.path.basename(machine.backend.index)  # the only file of the cache that counts
+        parts = parts_of(machine.backend)
+        # What lies in a cache that is searched is seen there; of another its index is the only file that counts.
+        self._cache = [one.catalog for one in parts if os.path.isdir(one.catalog)]
+        self._cache += [one.index for one in parts if os.path.isdir(one.index)]
+        self._indexes = {os.path.basename(one.index) for one in parts}
         self.identity = tuple(map(_identity, (*self._declarations, *self._machine, *self._cache)))
 
     def threads(self) -> Iterator[tuple[list[str], bool, Callable[[str], str | None]]]:
@@ -103,7 +107,8 @@ class _Groups:
 
     def _of_the_cache(self, path: str) -> str | None:
         """The back end's other files say nothing of its names."""
-        return MACHINE if os.path.basename(path) == self._index or path in self._cache else None
+        named = os.path.basename(path) in self._indexes or os.path.basename(os.path.dirname(path)) in self._indexes
+        return MACHINE if named or path in self._cache else None
 
 
 def _identity(path: str) -> tuple[str, int, int]:

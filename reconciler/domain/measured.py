@@ -42,6 +42,16 @@ class Measurements:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Released:
+    """Bytes that the process held before it loaded a model, when it had answered, and after it let go of it (None: that
+    was not measured). 0 where the platform does not tell."""
+
+    before: Count
+    loaded: Count
+    after: Count | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
 class Fidelity:
     """An artifact against its source, over all `positions` of the texts (`prompts` is their digest).
 
@@ -157,6 +167,7 @@ class Measured:
     refused: dict[str, str] = field(default_factory=dict)
     asked: tuple[str, ...] = ()
     right: dict[str, Count] = field(default_factory=dict)
+    released: Released | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -210,7 +221,7 @@ TEXTS_DIGEST = digest.of_value((METHOD, TEXTS))
 
 # Fields that later versions added, in either form of their names, and what stands for nothing.
 _ADDED = {
-    **dict.fromkeys(("tokenized", "decoded", "referenced", "rounding_distance", "roundingDistance")),
+    **dict.fromkeys(("tokenized", "decoded", "referenced", "released", "rounding_distance", "roundingDistance")),
     "unmeasured": "",
     "asked": 0,
 }

@@ -33,6 +33,8 @@ class MeasuringRuntime(Protocol):
 
     def count(self, identity: str, messages: Sequence[tuple[str, str]]) -> int: ...
 
+    def unload(self, identity: str) -> None: ...
+
     def compare_tokenizer(self, folder: str) -> Tokenized: ...
 
     def decode(
@@ -81,6 +83,10 @@ class RuntimeGate(Gate):
     def measure(self, candidate: RegisteredCandidate, held: Measured) -> dict[str, Any]:
         """The fields of `held` that are measured anew: with what it lacks added to them."""
 
+    def conclude(self, candidate: RegisteredCandidate, held: Measured) -> dict[str, Any]:
+        """The same, of what is measured last, when no gate needs the model any more."""
+        return {}
+
 
 class Rehearsal(AbstractContextManager["Rehearsal"]):
     """Rehearses one candidate after the other in one warm runtime."""
@@ -108,11 +114,17 @@ class Rehearsal(AbstractContextManager["Rehearsal"]):
             runtime=self._runtime, folder=folder, name=name, boundaries=boundaries or {}, reference=reference
         )
         with self._registered(folder, name):
+            measured = []
             for gate in gates:
+                measured.append(gate)
                 found = gate.measure(candidate, held)
                 times = dict.fromkeys((gate.name, *gate.beside), now())
                 held = replace(held, times={**held.times, **times}, **found)
                 yield held
+            for gate in measured:
+                if found := gate.conclude(candidate, held):
+                    held = replace(held, **found)
+                    yield held
 
     @contextmanager
     def _registered(self, folder: str, name: str) -> Iterator[None]:

@@ -14,7 +14,8 @@ import pytest
 from reconciler.backends.foundry.foundry import DEFAULT_LIMITS, Foundry, TimeLimits
 from reconciler.backends.foundry.index import read_index
 from reconciler.domain.errors import ReconcilerError, RehearsalFailed, RuntimeUnavailable
-from reconciler.domain.measured import Measured, Measurements
+from reconciler.domain.measured import Measured, Measurements, Numbers
+from reconciler.domain.verdict import SUCCESSFUL
 from reconciler.gates.load import LoadGate
 from reconciler.gates.runtime import Rehearsal
 from reconciler.host import cage
@@ -60,8 +61,11 @@ def start(catalog: Path, limits: TimeLimits = DEFAULT_LIMITS) -> Rehearsal:
 
 
 def rehearse(rehearsal: Rehearsal, folder: str, name: str) -> Measurements:
-    (measured,) = rehearsal.prove(folder, name, [LoadGate()], Measured(release="", build_key=""))
+    *_, measured = rehearsal.prove(folder, name, [LoadGate()], Measured(release="", build_key=""))
     assert measured.load is not None
+    assert measured.released is not None
+    verdicts = {one.measure: one for one in LoadGate().judge(Numbers(precision="int4", measured=measured))}
+    assert verdicts["keptMemory"].status == SUCCESSFUL
     return measured.load
 
 

@@ -71,6 +71,9 @@ class StandInFoundry(Foundry):
             raise translate("RuntimeError", f"model not found: {parameters['id']}")
         return {"seconds": 0.0}
 
+    def _unload(self, parameters: Mapping[str, Any]) -> dict[str, Any]:
+        return {}
+
     def _ask(self, parameters: Mapping[str, Any]) -> dict[str, Any]:
         return {
             "text": "Paris",

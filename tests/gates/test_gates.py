@@ -8,7 +8,16 @@ import reconciler
 from reconciler.domain.desired import DesiredRelease
 from reconciler.domain.failures import RememberedFailure
 from reconciler.domain.gate_spec import GateSpec
-from reconciler.domain.measured import TEXTS_DIGEST, Endured, Fidelity, Measured, Measurements, MeasurementSet, Speed
+from reconciler.domain.measured import (
+    TEXTS_DIGEST,
+    Endured,
+    Fidelity,
+    Measured,
+    Measurements,
+    MeasurementSet,
+    Released,
+    Speed,
+)
 from reconciler.domain.targets import CONVERTIBLE, PRECISIONS
 from reconciler.gates.endurance import EnduranceGate
 from reconciler.gates.fidelity import DEFAULT_BARS, FidelityGate
@@ -20,6 +29,7 @@ from reconciler.state.forms import MEASUREMENTS
 from tests.planner.world import World, desired, release, wanted
 from tests.releases import DECODED_ALIKE, FOUND_ALIKE, READ_ALIKE
 
+MB = 1 << 20
 NOW = "2026-01-01T00:00:00Z"
 LOAD = Measurements(
     load_seconds=1.0,
@@ -93,6 +103,10 @@ TIMED = PerformanceGate(prompt_lengths=(64,), max_time_to_first_token=0.4)
         (GateSpec.of(LoadGate(max_memory=(1 << 20) - 1)), GOOD, None, "load.peakMemory Failed rejects"),
         (GateSpec.of(LoadGate(max_memory=1)), GOOD, measured(load=replace(LOAD, peak_memory_bytes=0)),
          "load.peakMemory Inconclusive"),
+        (GateSpec(), GOOD, measured(released=Released(before=100 * MB, loaded=1100 * MB, after=320 * MB)),
+         "load.keptMemory Successful"),
+        (GateSpec(), GOOD, measured(released=Released(before=100 * MB, loaded=1100 * MB, after=340 * MB)),
+         "load.keptMemory Failed"),
         (GateSpec.of(PROMPTS), GOOD, None, "prompts.passed Inconclusive"),
         (GateSpec.of(PROMPTS), GOOD, answered("Paris"), "prompts.passed Inconclusive"),
         (GateSpec.of(PROMPTS), GOOD, answered("Paris", "Roma"), "prompts.passed Failed rejects"),

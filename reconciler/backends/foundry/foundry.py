@@ -156,6 +156,10 @@ class Foundry:
         counted: int = self._model_call("count", question, self.limits.answer)["tokens"]
         return counted
 
+    def unload(self, identity: str) -> None:
+        """Its memory goes back to the system."""
+        self._model_call("unload", {"id": identity}, self.limits.answer)
+
     def compare_tokenizer(self, folder: str) -> Tokenized:
         """The runtime's, with the source's own (gates.tokenizer)."""
         self._make_folders()

@@ -14,7 +14,7 @@ from importlib.metadata import version
 from typing import Any
 
 from reconciler.backends.foundry.index import LOCK
-from reconciler.backends.worker_side import confine_worker, forget_peak_memory, peak_memory, rate
+from reconciler.backends.worker_side import confine_worker, forget_peak_memory, give_back_memory, peak_memory, rate
 from reconciler.domain.errors import PermanentError
 from reconciler.host.child_side import Emit, Json, serve
 
@@ -63,10 +63,15 @@ class FoundryWorker:
         self._catalog.unregister_model(parameters["id"])
         return {}
 
+    def unload(self, parameters: Json, emit: Emit) -> Json:
+        self._unload(parameters["id"])
+        return {}
+
     def _unload(self, identity: str) -> None:
         loaded = self._loaded.pop(identity, None)
         if loaded is not None:
             loaded.unload()
+            give_back_memory()
 
     def list(self, parameters: Json, emit: Emit) -> Json:
         """Every version: list_models() alone would name one per alias."""
@@ -200,7 +205,19 @@ if __name__ == "__main__":
     if os.environ.pop(CONFINED, ""):
         confine_worker()
     worker = FoundryWorker()
-    verbs = ("open", "register", "unregister", "list", "load", "ask", "count", "tokenizer", "decode", "measure")
+    verbs = (
+        "open",
+        "register",
+        "unregister",
+        "list",
+        "load",
+        "unload",
+        "ask",
+        "count",
+        "tokenizer",
+        "decode",
+        "measure",
+    )
     serve({verb: getattr(worker, verb) for verb in verbs})
     # Not through the SDK's close(): after a model was loaded it waits a second for its own threads (2.2.1),
     # and all it would free goes with the process. Whatever we promised is on disk already.

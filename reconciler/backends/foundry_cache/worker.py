@@ -13,7 +13,7 @@ import time
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
-from reconciler.backends.worker_side import confine_worker, forget_peak_memory, peak_memory, rate
+from reconciler.backends.worker_side import confine_worker, forget_peak_memory, give_back_memory, peak_memory, rate
 from reconciler.domain.errors import PermanentError
 from reconciler.host.child_side import Emit, Json, serve
 
@@ -79,6 +79,7 @@ class CacheWorker:
         loaded = self._loaded.pop(parameters["id"], None)
         if loaded is not None:
             loaded.unload()
+            give_back_memory()
         return {}
 
     def ask(self, parameters: Json, emit: Emit) -> Json:
