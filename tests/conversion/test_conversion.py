@@ -287,30 +287,32 @@ def test_a_full_disk_is_named_and_nothing_is_left(small_disk: Path, capitals: Pa
     assert os.listdir(small_disk / "scratch") == []
 
 
-def write_adapter(folder: Path, source: Path) -> None:
-    """A LoRA that changes the answers, with a head and an embedding that were trained as a whole, made by PEFT
-    itself."""
+def write_adapters(folder: Path, source: Path) -> None:
+    """Two that change the answers, made by PEFT itself, with what PEFT merges of each: LoRA with a head and an
+    embedding that were trained as a whole, and DoRA."""
     script = f"""
 import torch
-from peft import LoraConfig, get_peft_model
+from peft import LoraConfig, PeftModel, get_peft_model
 from transformers import AutoModelForCausalLM
 torch.manual_seed(1)
-model = AutoModelForCausalLM.from_pretrained({str(source)!r})
-lora = LoraConfig(
-    r=4, lora_alpha=16, target_modules=["q_proj", "down_proj"], modules_to_save=["lm_head", "embed_tokens"]
-)
-model = get_peft_model(model, lora)
-for name, parameter in model.named_parameters():
-    if "modules_to_save" in name:
-        torch.nn.init.normal_(parameter, std=0.05)
-    elif "lora_" in name:
-        torch.nn.init.normal_(parameter, std=0.3)
-model.save_pretrained({str(folder)!r})
-merged = AutoModelForCausalLM.from_pretrained({str(source)!r})
-from peft import PeftModel
-PeftModel.from_pretrained(merged, {str(folder)!r}).merge_and_unload().save_pretrained({str(folder) + " merged"!r})
+for name, more in (("lora", {{"modules_to_save": ["lm_head", "embed_tokens"]}}), ("dora", {{"use_dora": True}})):
+    model = AutoModelForCausalLM.from_pretrained({str(source)!r})
+    lora = LoraConfig(r=4, lora_alpha=16, target_modules=["q_proj", "down_proj"], **more)
+    model = get_peft_model(model, lora)
+    for part, parameter in model.named_parameters():
+        if "modules_to_save" in part:
+            torch.nn.init.normal_(parameter, std=0.05)
+        elif "magnitude" in part:
+            torch.nn.init.uniform_(parameter, 0.5, 2.0)
+        elif "lora_" in part:
+            torch.nn.init.normal_(parameter, std=0.3)
+    adapter = {str(folder)!r} + "/" + name
+    model.save_pretrained(adapter)
+    merged = AutoModelForCausalLM.from_pretrained({str(source)!r})
+    PeftModel.from_pretrained(merged, adapter).merge_and_unload().save_pretrained(adapter + " merged")
 """
-    written = folder.with_name("write_adapter.py")
+    folder.mkdir()
+    written = folder / "write_adapters.py"
     written.write_text(script)
     forked.run_beside_olive(written, [], folder.parent, private_environment(str(folder.parent)))
 
@@ -334,24 +336,25 @@ def test_an_adapter_whose_expression_leaves_out_its_own_weights_is_refused(
 
 def test_an_adapter_is_merged_into_the_weights(converter: Converter, reader: Child, tmp_path: Path) -> None:
     source = write_qwen2(tmp_path / "model", tied=False)
-    write_adapter(tmp_path / "adapter", source)
-    config = tmp_path / "adapter" / "adapter_config.json"
-    saved = json.loads(config.read_text())
-    assert saved["auto_mapping"]["base_model_class"] == "Qwen2ForCausalLM"
+    write_adapters(tmp_path / "adapters", source)
     of_a_task = {"task_type": "CAUSAL_LM", "auto_mapping": None}
-    for precision, least, more in (("fp32", 0.9999, {}), ("int8", 0.97, of_a_task)):
+    for kind, precision, least, more in (("lora", "fp32", 0.9999, {}), ("dora", "int8", 0.97, of_a_task)):
+        folder = tmp_path / "adapters" / kind
+        config = folder / "adapter_config.json"
+        saved = json.loads(config.read_text())
+        assert saved["auto_mapping"]["base_model_class"] == "Qwen2ForCausalLM"
         config.write_text(json.dumps(saved | more))
-        adapter = inspect_adapter(str(tmp_path / "adapter"), StampBook.empty())
+        adapter = inspect_adapter(str(folder), StampBook.empty())
         assert adapter.problems == ()
         assert mismatch(adapter.config, adapter.shapes, look(source).shapes) == ""
         recipe = recipe_of(look(source), precision, adapter=adapter.digest)
         out = str(tmp_path / precision)
-        converter.convert(recipe, str(source), out, adapter=str(tmp_path / "adapter"), timeout=300)
+        converter.convert(recipe, str(source), out, adapter=str(folder), timeout=300)
         merged, plain = (
-            reader.call("compare", {"source": str(folder), "artifact": out}, timeout=60)["mean"]
-            for folder in (tmp_path / "adapter merged", source)
+            reader.call("compare", {"source": str(one), "artifact": out}, timeout=60)["mean"]
+            for one in (folder.with_name(f"{kind} merged"), source)
         )
         assert merged > least
         assert plain < 0.95
-        found = converter.compare(recipe, str(source), out, adapter=str(tmp_path / "adapter"), timeout=120).fidelity
+        found = converter.compare(recipe, str(source), out, adapter=str(folder), timeout=120).fidelity
         assert rejections(judge(GateSpec(), precision, found, None)) == ()

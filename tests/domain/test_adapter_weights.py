@@ -29,6 +29,11 @@ def layers(part: str, gives: int, takes: int, numbers: tuple[int, ...] = (0, 1))
     return {key: shape for n in numbers for key, shape in lora(f"model.layers.{n}.{part}", gives, takes).items()}
 
 
+def magnitudes(part: str, gives: int, numbers: tuple[int, ...] = (0, 1)) -> Shapes:
+    return {f"base_model.model.model.layers.{n}.{part}.lora_magnitude_vector": (gives,) for n in numbers}
+
+
+DORA: dict[str, Any] = {"r": 4, "target_modules": ["q_proj"], "use_dora": True}
 QUERIES, DOWN = layers("self_attn.q_proj", 64, 64), layers("mlp.down_proj", 64, 128)
 
 
@@ -42,6 +47,7 @@ QUERIES, DOWN = layers("self_attn.q_proj", 64, 64), layers("mlp.down_proj", 64, 
         (LIST | {"target_modules": ["model.layers.0.self_attn.q_proj"]}, layers("self_attn.q_proj", 64, 64, (0,))),
         (LIST | {"target_modules": ["1.mlp.down_proj"]}, layers("mlp.down_proj", 64, 128, (1,))),
         (ONLY_QUERIES | {"r": 8, "rank_pattern": {"q_proj": 4}}, QUERIES),
+        (DORA, QUERIES | magnitudes("self_attn.q_proj", 64)),
         (LIST | {"modules_to_save": ["lm_head"]}, QUERIES | DOWN | {"base_model.model.lm_head.weight": (320, 64)}),
         (
             {"r": 4, "target_modules": ["q_proj"], "modules_to_save": ["embed_tokens", "lm_head", "norm"]},
@@ -102,6 +108,14 @@ HALF = dict(list(QUERIES.items())[1:])
         (LIST, layers("mlp.down_proj", 32, 128), "has the shape 32 x 4"),
         (LIST, QUERIES | lora("lm_head", 300, 64), "has the shape 300 x 4, and lm_head of the base 320 x 64"),
         (LIST, QUERIES | {"base_model.model.lm_head.weight": (320, 64)}, "is no weight of LoRA"),
+        (DORA, QUERIES, "it has no magnitude of model.layers.0.self_attn.q_proj"),
+        (DORA, QUERIES | magnitudes("self_attn.q_proj", 65), "has the shape 65, and the base 64 x 64"),
+        (
+            DORA,
+            QUERIES | magnitudes("self_attn.q_proj", 64) | magnitudes("mlp.down_proj", 64),
+            "it has only a magnitude of model.layers.0.mlp.down_proj",
+        ),
+        (ONLY_QUERIES, QUERIES | magnitudes("self_attn.q_proj", 64), "is no weight of LoRA"),
         (LIST | {"modules_to_save": ["lm_head"]}, QUERIES | DOWN, "it has nothing for lm_head.weight of the base"),
         (
             LIST | {"modules_to_save": ["lm_head"]},

@@ -307,7 +307,7 @@ ADAPTER_FAULTS = {
     "a library that begins like it": (partial(kept_without_task, parent_library="transformersx"), _UNSUPPORTED),
     "a library that is no name": (partial(kept_without_task, parent_library=["transformers"]), _UNSUPPORTED),
     "more than a class": (partial(kept_without_task, code="x"), _UNSUPPORTED),
-    "a variant never measured": (lambda f: edit(f / "adapter_config.json", use_dora=True), "AdapterUnsupported"),
+    "a variant never measured": (lambda f: edit(f / "adapter_config.json", lora_bias=True), "AdapterUnsupported"),
     "an unknown setting": (lambda f: edit(f / "adapter_config.json", next_big_thing=3), "AdapterUnsupported"),
     # PEFT stops at these, or adds nothing, or changes the base as well.
     **{
@@ -327,11 +327,11 @@ def test_an_adapter_that_is_more_than_plain_lora_is_refused(adapter: Path, fault
     assert [problem.code for problem in inspect_adapter(str(adapter), StampBook.empty()).problems] == [code]
 
 
-@pytest.mark.parametrize("more", [{"use_dora": True}, {"task_type": "SEQ_CLS"}])
+@pytest.mark.parametrize("more", [{"lora_bias": True}, {"task_type": "SEQ_CLS"}])
 def test_what_can_be_merged_elsewhere_has_a_way_out(adapter: Path, more: dict[str, object]) -> None:
     edit_adapter(adapter, **more)
     (problem,) = inspect_adapter(str(adapter), StampBook.empty()).problems
-    assert ("merge_and_unload" in problem.hint) == ("use_dora" in more)
+    assert ("merge_and_unload" in problem.hint) == ("lora_bias" in more)
 
 
 def test_a_missing_adapter_folder_is_said(tmp_path: Path) -> None:

@@ -186,6 +186,17 @@ def _adapted(folder: str, adapter: str) -> _Adapted:
     return _Adapted(layers=layers, whole=whole)
 
 
+def _changed(weight: Any, layer: Any) -> Any:
+    """As PEFT merges it: what LoRA adds, and with DoRA each row at the length that was learnt for it."""
+    name = layer.active_adapter[0]
+    added = layer.get_delta_weight(name)
+    changed = weight + added
+    if name not in layer.lora_magnitude_vector:
+        return changed
+    magnitude = layer.lora_magnitude_vector[name]
+    return changed * (magnitude.weight / magnitude.get_weight_norm(weight, added, scaling=1)).view(-1, 1)
+
+
 class _Files(Mapping[str, Any]):
     """Tensors of safetensors files, read when asked for, with what adapters add to them. A tied weight is that of
     another name."""
@@ -207,7 +218,7 @@ class _Files(Mapping[str, Any]):
             return self._whole[name]
         weight = self._files[held].get_tensor(held)
         for layer in self._adapters.get(held, ()):
-            weight = weight.float() + layer.get_delta_weight(layer.active_adapter[0])
+            weight = _changed(weight.float(), layer)
         return weight
 
     def __iter__(self) -> Iterator[str]:

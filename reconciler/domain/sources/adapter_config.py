@@ -1,5 +1,5 @@
-"""What we read in an `adapter_config.json` of PEFT: plain LoRA, whose weights alone say what it adds to a base, and
-modules that were trained as a whole beside it (`modules_to_save`).
+"""What we read in an `adapter_config.json` of PEFT: LoRA, with magnitudes of its own (DoRA) or without, whose weights
+alone say what it adds to a base, and modules that were trained as a whole beside it (`modules_to_save`).
 
 It is foreign input: `complaints` makes sure that each setting has the type that PEFT expects, and refuses what PEFT
 could do beyond that (modules to import, methods that were never measured, a base that is changed as well).
@@ -12,7 +12,7 @@ Config = Mapping[str, Any]
 Form = tuple[str, Callable[[object], bool]]  # what is expected, and whether a value is that
 
 LARGEST_RANK = 1 << 20
-BEYOND = "only LoRA and whole modules (modules_to_save) are merged"
+BEYOND = "only LoRA, DoRA and whole modules (modules_to_save) are merged"
 # PEFT's own names for how the factors began. The other ways (pissa, olora, loftq) change the base's weights too.
 _BEGINNINGS = (True, False, None, "gaussian", "orthogonal", "eva")
 _PLAIN_BEGINNING = "one that leaves the base as it is (save with path_initial_model_for_weight_conversion)"
@@ -92,6 +92,7 @@ _FORMS: dict[str, Form] = {
     "layers_pattern": ("a name", lambda value: value in _OFF or _are_names(value)),
     "rank_pattern": ("whole numbers by name", _pattern_of(_is_count)),
     "alpha_pattern": ("numbers by name", _pattern_of(_is_factor)),
+    "use_dora": ("true or false", _is_switch),
     "use_rslora": ("true or false", _is_switch),
     "fan_in_fan_out": ("true or false", _is_switch),
     "init_lora_weights": (_PLAIN_BEGINNING, lambda value: value in _BEGINNINGS),

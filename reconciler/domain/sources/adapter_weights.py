@@ -11,6 +11,7 @@ from reconciler.domain.sources.adapter_config import Config, rank
 Shapes = Mapping[str, tuple[int, ...]]
 
 _PART = re.compile(r"base_model\.model\.(.+)\.lora_(?:embedding_)?([AB])(?:\.weight)?")
+_MAGNITUDE = re.compile(r"base_model\.model\.(.+)\.lora_magnitude_vector(?:\.weight)?")
 _WHOLE = re.compile(r"base_model\.model\.(.+)\.base_layer\.weight")
 _LAYER = re.compile(r".*?\.[^.]*\.(\d+)\.")  # as PEFT finds the number of a layer
 CHANGES_BOTH = "merged, it changes both"
@@ -22,24 +23,40 @@ def mismatch(config: Config, adapter: Shapes, base: Shapes) -> str:
     """What does not belong, in words; "" where all does."""
     ranks: dict[str, dict[str, int]] = {}
     saved = _saved(config, base)
+    magnitudes = {part[1]: shape for name, shape in adapter.items() if (part := _MAGNITUDE.fullmatch(name))}
     if wrong := _unlike_saved(saved, adapter, base):
         return wrong
     for name, shape in adapter.items():
-        if name in saved:
+        if name in saved or (config.get("use_dora") and _MAGNITUDE.fullmatch(name)):
             continue
         part = _PART.fullmatch(name)
         if part is None:
             return _foreign(name)
         module, factor = part.groups()
         own = base.get(f"{module}.weight")
-        if _is_shared(module, base):
-            return _SHARED.format(module)
-        if own is None:
-            return f"its {name} changes {module}, which the base does not have"
+        if _is_shared(module, base) or own is None:
+            absent = f"its {name} changes {module}, which the base does not have"
+            return _SHARED.format(module) if _is_shared(module, base) else absent
         if len(shape) != 2 or len(own) != 2 or _meets(factor, shape) != _side(name, factor, own):
             return f"its {name} has the shape {_text(shape)}, and {module} of the base {_text(own)}"
         ranks.setdefault(module, {})[factor] = shape[0] if factor == "A" else shape[1]
-    return (_unlike_ranks(config, ranks) or _unlike_named(config, {*ranks}, base)) if ranks else "it holds no weights"
+    if not ranks:
+        return "it holds no weights"
+    wrong = _unlike_magnitudes(magnitudes, {*ranks}, base) if config.get("use_dora") else ""
+    return wrong or _unlike_ranks(config, ranks) or _unlike_named(config, {*ranks}, base)
+
+
+def _unlike_magnitudes(found: Shapes, modules: set[str], base: Shapes) -> str:
+    """One number for each row of a matrix; that of an embedding is another method, which was not measured."""
+    for module in sorted({*found, *modules}):
+        own = base.get(f"{module}.weight", ())
+        if module == _EMBEDDING:
+            return f"it changes {module} by DoRA, which is not merged here"
+        if module not in found or module not in modules:
+            return f"it has {'no' if module in modules else 'only a'} magnitude of {module}"
+        if found[module] != own[:1]:
+            return f"its magnitude of {module} has the shape {_text(found[module])}, and the base {_text(own)}"
+    return ""
 
 
 def _saved(config: Config, base: Shapes) -> dict[str, str]:
