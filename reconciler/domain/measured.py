@@ -52,6 +52,16 @@ class Released:
 
 
 @dataclass(frozen=True, kw_only=True)
+class ComputedBy:
+    """How many operators of a graph one execution provider computed, and how many of those are where the work is
+    (products of matrices, attention)."""
+
+    provider: str
+    operators: Count
+    heavy: Count
+
+
+@dataclass(frozen=True, kw_only=True)
 class Fidelity:
     """An artifact against its source, over all `positions` of the texts (`prompts` is their digest).
 

@@ -124,7 +124,22 @@ PROVIDERS = (
     ExecutionProvider(name="MIGraphXExecutionProvider", device="gpu", library="onnxruntime_providers_migraphx"),
     ExecutionProvider(name="VitisAIExecutionProvider", device="npu", library="onnxruntime_providers_vitisai"),
     ExecutionProvider(name="DmlExecutionProvider", device="gpu", library="directml", genai_name="dml"),
+    ExecutionProvider(
+        name="WebGpuExecutionProvider",
+        device="gpu",
+        library="onnxruntime_providers_webgpu",
+        genai_name="webgpu",
+        genai_options=frozenset({"enableGraphCapture", "validationMode"}),
+    ),
+    ExecutionProvider(
+        name="NvTensorRTRTXExecutionProvider",
+        device="gpu",
+        library="onnxruntime_providers_nv_tensorrt_rtx",
+        genai_name="NvTensorRtRtx",
+        genai_options=frozenset({"enable_cuda_graph"}),
+    ),
 )
+GENAI_PROVIDERS = {one.genai_name: one for one in PROVIDERS if one.genai_name}
 VERIFIED_PROVIDERS = {one.name: one for one in PROVIDERS if one.verified}
 VERIFIED_DEVICES = tuple(dict.fromkeys(one.device for one in VERIFIED_PROVIDERS.values()))
 DEFAULT_PROVIDER = next(iter(VERIFIED_PROVIDERS.values()))

@@ -106,6 +106,16 @@ def too_long(model: Model, source: SourceModel) -> list[Problem]:
     return [_problem(model, "spec.generation.maxLength", "MaxLengthTooLarge", message)]
 
 
+def other_provider(model: Model, source: SourceModel) -> list[Problem]:
+    """A declared target is what the author counts on."""
+    declared, asked = "spec.target" in model.lines, source.provider
+    if not (declared and asked and asked != model.target.execution_provider):
+        return []
+    message = f"expected {model.target.execution_provider}, but the model's genai_config.json asks for {asked}"
+    hint = "leave `target` out: a ready ONNX model says itself what it is for"
+    return [_problem(model, "spec.target", "TargetDiffers", message, hint)]
+
+
 def short_context(model: Model, source: SourceModel) -> list[Problem]:
     """A client that names no limit asks for 2048 tokens, and is refused when prompt and answer do not fit."""
     if not source.known or source.context_length >= ASKED_BY_DEFAULT + 256:

@@ -12,14 +12,14 @@ from reconciler.conversion.toolchain import tools_for
 from reconciler.domain.desired import Desired, DesiredRelease
 from reconciler.domain.digest import StoredFile
 from reconciler.domain.errors import Problem
-from reconciler.domain.manifest import Model, variant_name
+from reconciler.domain.manifest import Model, Target, variant_name
 from reconciler.domain.plain_data import as_dict
 from reconciler.domain.policy.policy import Policy, PolicyResult
 from reconciler.domain.release import Recipe, Release
 from reconciler.domain.sources.locked import Fetch, LockedSource
 from reconciler.domain.sources.model_config import boundaries
 from reconciler.domain.sources.source_model import SourceAdapter, SourceModel
-from reconciler.domain.targets import honoured_options
+from reconciler.domain.targets import PROVIDERS, honoured_options
 from reconciler.engine import model_against_source as complaints
 from reconciler.engine.policies import PolicyJudge, denied, said
 from reconciler.engine.source_trust import SourceTrust
@@ -186,6 +186,7 @@ class _Resolver:
             problems.append(complaints.no_template(model))
         problems += complaints.unrenderable(model, template) if template else []
         problems += complaints.too_long(model, source)
+        problems += complaints.other_provider(model, source)
         problems += [] if problems else self._distrusted(model)
         self.problems += problems
         self.warnings += complaints.other_tokenizer(model, adapter, source) if adapter and not problems else []
@@ -307,9 +308,15 @@ def _recipe(model: Model, source: SourceModel, adapter: str | None, precision: s
         architecture=source.architecture,
         precision=precision,
         options={k: v for k, v in as_dict(model.quantization).items() if k in used and v is not None},
-        target=model.target,
+        target=_target(model, source),
         tools=dict(tools_for(adapter)) if not model.ready else {},
     )
+
+
+def _target(model: Model, source: SourceModel) -> Target:
+    """A ready ONNX model says itself what it is for."""
+    found = next((one for one in PROVIDERS if one.name == source.provider), None)
+    return Target(device=found.device, execution_provider=found.name) if found else model.target
 
 
 def _own_template(source: SourceModel, adapter: SourceAdapter | None) -> str | None:

@@ -4,17 +4,20 @@ It is asked twice, as a user and as a user with a system message, so that the ch
 Loading proves little: a model can load and fail at its second token, and a template can be broken until the first chat.
 """
 
+import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Annotated, Any, ClassVar
 
 from reconciler.domain.accepts import MEMORY, About
-from reconciler.domain.errors import PermanentError, RehearsalFailed
-from reconciler.domain.measured import Answer, Measured, Measurements, Numbers, Released
+from reconciler.domain.errors import PermanentError, RehearsalFailed, RuntimeUnavailable
+from reconciler.domain.measured import Answer, ComputedBy, Measured, Measurements, Numbers, Released
+from reconciler.domain.targets import DEFAULT_PROVIDER, GENAI_PROVIDERS
 from reconciler.domain.verdict import NO_MEMORY_FIGURE, Verdict, at_most, compared, inconclusive
 from reconciler.gates.runtime import RegisteredCandidate, RuntimeGate
 
+_FELL_BACK = "check the driver and what `reconciler doctor` lists; a variant for the CPU is smaller and honest"
 USER = (("user", "Hello! Who are you?"),)
 SYSTEM_AND_USER = (("system", "Answer briefly."), *USER)
 MAX_TOKENS = 8
@@ -45,6 +48,7 @@ class LoadGate(RuntimeGate):
         if not any(one.completion_tokens + (one.finish_reason == "stop") >= 2 for one in answers):
             raise RehearsalFailed("it loads, but answers with nothing", code="EmptyAnswer")
         peak_memory, versions = candidate.runtime.measure()
+        _require_provider(candidate)
         load = Measurements(
             load_seconds=answer.load_seconds,
             first_token_seconds=answer.first_token_seconds,
@@ -89,6 +93,31 @@ def _kept(released: Released) -> float:
 
 def _may_keep(released: Released) -> float:
     return KEPT_ONCE + KEPT_SHARE * max(0, released.loaded - released.before)
+
+
+def _require_provider(candidate: RegisteredCandidate) -> None:
+    """What is made for a GPU and runs on the CPU answers rightly, and ten times slower. A machine can be mended without
+    any change in git, so it is tried again."""
+    with open(os.path.join(candidate.folder, "genai_config.json"), encoding="utf-8") as file:
+        session = json.load(file)["model"]["decoder"].get("session_options", {})
+    asked = [name for one in session.get("provider_options", ()) for name in one]
+    declared = GENAI_PROVIDERS.get(asked[0]) if asked else None
+    if declared is None:
+        return
+    # guard: gate: what is made for a GPU does not run on the CPU
+    if why := fell_back(declared.name, candidate.runtime.providers(candidate.name, candidate.folder)):
+        raise RuntimeUnavailable(why, hint=_FELL_BACK, code="ProviderFellBack")
+
+
+def fell_back(declared: str, computed: Sequence[ComputedBy]) -> str:
+    """Why the declared provider does not do the work; "" where it does. A few operators are always the CPU's."""
+    mine = [one for one in computed if one.provider == declared]
+    on_cpu = [one for one in computed if one.provider == DEFAULT_PROVIDER.name]
+    heavy = sum(one.heavy for one in computed if one not in on_cpu), sum(one.heavy for one in on_cpu)
+    if sum(one.operators for one in mine) and heavy[1] <= heavy[0]:
+        return ""
+    found = ", ".join(f"{one.provider} {one.operators} operators ({one.heavy} heavy)" for one in computed) or "nothing"
+    return f"it is made for {declared}, and runs elsewhere: {found}"
 
 
 def _ask_with_system(candidate: RegisteredCandidate) -> Answer | None:

@@ -13,7 +13,7 @@ from typing import Any, ClassVar, Protocol
 
 from reconciler.domain.errors import PermanentError, ReconcilerError, RehearsalFailed
 from reconciler.domain.gate_spec import Gate
-from reconciler.domain.measured import Answer, Decoded, Measured, Referenced, Tokenized
+from reconciler.domain.measured import Answer, ComputedBy, Decoded, Measured, Referenced, Tokenized
 from reconciler.domain.reference import Reference
 from reconciler.host.clock import now
 
@@ -45,6 +45,8 @@ class MeasuringRuntime(Protocol):
         tokens: int = 0,
         reference: Reference | None = None,
     ) -> tuple[Decoded, Referenced]: ...
+
+    def providers(self, identity: str, folder: str) -> tuple[ComputedBy, ...]: ...
 
     def measure(self) -> tuple[int, dict[str, str]]: ...
 

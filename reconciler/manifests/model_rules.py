@@ -33,6 +33,7 @@ _SOUGHT = (
     ("spec", "source", "onnx", "path"),
     *(("spec", "source", "onnx", kind, *inner) for kind in ONNX_KINDS for inner in ((), ("revision",))),
     ("spec", "precisions"),
+    ("spec", "target"),
     ("spec", "promptTemplate"),
     ("spec", "generation", "maxLength"),
     ("spec", "gates"),
@@ -49,8 +50,8 @@ def model_of(declaration: Declaration[ModelManifest], templates: Templates, lock
     remote = lock.source(declaration.manifest)  # a broken lock is not this model's fault
     before = len(declaration.log.problems)
     _check_annotations(declaration)
-    _check_precisions(declaration)
     ready = any(kind in declaration.keys("spec", "source") for kind in ("onnx", CATALOG))
+    _check_precisions(declaration, made=not ready)
     if ready:
         check_ready(declaration)
     else:
@@ -108,7 +109,8 @@ def _check_annotations(declaration: Declaration[ModelManifest]) -> None:
             declaration.report(path, "InvalidValue", message)
 
 
-def _check_precisions(declaration: Declaration[ModelManifest]) -> None:
+def _check_precisions(declaration: Declaration[ModelManifest], *, made: bool) -> None:
+    """`made`: by a conversion, for the target."""
     provider = VERIFIED_PROVIDERS.get(declaration.text("spec", "target", "executionProvider") or "", DEFAULT_PROVIDER)
     counts: Counter[str] = Counter()
     for index, precision in enumerate(declaration.texts("spec", "precisions")):
@@ -119,10 +121,10 @@ def _check_precisions(declaration: Declaration[ModelManifest]) -> None:
         if counts[precision] == 2:  # reported once, however often it is repeated
             message = f"expected each precision once, got {precision} again"
             declaration.report(path, "InvalidValue", message)
-        elif counts[precision] == 1 and (unfit := provider.no_kernels.get(precision)):
+        elif made and counts[precision] == 1 and (unfit := provider.no_kernels.get(precision)):
             message = f"expected a precision that runs on {provider.device}, got {precision}"
             declaration.report(path, "PrecisionUnsupported", message, unfit.instead)
-        elif counts[precision] == 1 and (unfit := provider.slow.get(precision)):
+        elif made and counts[precision] == 1 and (unfit := provider.slow.get(precision)):
             message = f"{precision} is slow on {provider.device}: {unfit.why}"
             declaration.report(path, "PrecisionSlow", message, unfit.instead, serious=False)
 

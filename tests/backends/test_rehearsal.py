@@ -16,7 +16,7 @@ from reconciler.backends.foundry.index import read_index
 from reconciler.domain.errors import ReconcilerError, RehearsalFailed, RuntimeUnavailable
 from reconciler.domain.measured import Measured, Measurements, Numbers
 from reconciler.domain.verdict import SUCCESSFUL
-from reconciler.gates.load import LoadGate
+from reconciler.gates.load import LoadGate, fell_back
 from reconciler.gates.runtime import Rehearsal
 from reconciler.host import cage
 from tests.backends.test_serving_foundry import runtimes, stop_children
@@ -67,6 +67,33 @@ def rehearse(rehearsal: Rehearsal, folder: str, name: str) -> Measurements:
     verdicts = {one.measure: one for one in LoadGate().judge(Numbers(precision="int4", measured=measured))}
     assert verdicts["keptMemory"].status == SUCCESSFUL
     return measured.load
+
+
+def ask_for(folder: Path, options: list[object]) -> None:
+    """Another execution provider."""
+    path = folder / "genai_config.json"
+    config = json.loads(path.read_text())
+    config["model"]["decoder"]["session_options"]["provider_options"] = options
+    path.write_text(json.dumps(config))
+
+
+@pytest.mark.parametrize("provider", ["cuda", "webgpu", "dml", "NvTensorRtRtx"])
+def test_what_is_made_for_other_hardware_waits_for_it(rehearsal: Rehearsal, candidate: Path, provider: str) -> None:
+    """A person can bring that without any change in git: it is tried again."""
+    ask_for(candidate, [{provider: {}}])
+    with pytest.raises(RuntimeUnavailable) as caught:
+        rehearse(rehearsal, str(candidate), "elsewhere:1")
+    assert caught.value.code == "ProviderMissing"
+    assert "nodeSelector" in caught.value.hint
+
+
+def test_the_runtime_tells_which_providers_compute(catalog: Path, candidate: Path, tmp_path: Path) -> None:
+    with Foundry(str(tmp_path / "catalog"), scratch=str(tmp_path / "scratch"), log=str(tmp_path / "log")) as runtime:
+        (found,) = runtime.providers("none:1", str(candidate))
+        assert found.provider == "CPUExecutionProvider"
+        assert found.operators > found.heavy > 0
+        assert not list((tmp_path / "scratch").rglob("run_*.json"))
+    assert fell_back("WebGpuExecutionProvider", (found,)).startswith("it is made for WebGpuExecutionProvider")
 
 
 @pytest.fixture

@@ -55,7 +55,8 @@ def deep(levels: int) -> bytes:
 
 
 SESSION = {"session_options": {"custom_ops_library": "evil.so", "provider_options": []}}
-CUDA = {"session_options": {"provider_options": [{"cuda": {}}]}}
+UNKNOWN = {"session_options": {"provider_options": [{"tpu": {}}]}}
+LIBRARY = {"session_options": {"provider_options": [{"cuda": {"backend_path": "evil.so"}}]}}
 LFS = b"version https://git-lfs.github.com/spec/v1\noid sha256:" + b"0" * 64 + b"\nsize 5\n"
 
 BROKEN: dict[str, tuple[Break, str]] = {
@@ -65,7 +66,8 @@ BROKEN: dict[str, tuple[Break, str]] = {
     "a key twice": (lambda folder: (folder / GENAI).write_text('{"model": {}, "model": {}}'), "JsonInvalid"),
     "an empty object": (lambda folder: (folder / GENAI).write_text("{}"), "GenaiConfigRefused"),
     "a native library": (config(**SESSION), "GenaiConfigRefused"),
-    "a provider that is not verified": (config(**CUDA), "GenaiConfigRefused"),
+    "a provider that is not known": (config(**UNKNOWN), "GenaiConfigRefused"),
+    "a provider that loads a library": (config(**LIBRARY), "GenaiConfigRefused"),
     "a graph above": (config(filename="../model.onnx"), "GenaiConfigRefused"),
     "a graph at an absolute place": (config(filename="/etc/model.onnx"), "GenaiConfigRefused"),
     "a graph on a drive": (config(filename="C:\\model.onnx"), "GenaiConfigRefused"),

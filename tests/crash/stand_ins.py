@@ -12,7 +12,7 @@ from reconciler.backends.foundry.index import INDEX, read_index
 from reconciler.backends.foundry.problems import translate
 from reconciler.conversion.client.converter import Converter
 from reconciler.domain.errors import ConversionFailed
-from reconciler.domain.measured import TEXTS_DIGEST, Decoded, Fidelity, Referenced, Tokenized
+from reconciler.domain.measured import TEXTS_DIGEST, ComputedBy, Decoded, Fidelity, Referenced, Tokenized
 from reconciler.domain.reference import METHOD as REFERENCE
 from reconciler.domain.reference import Comparison, Reference
 from reconciler.domain.release import Recipe
@@ -89,6 +89,9 @@ class StandInFoundry(Foundry):
 
     def compare_tokenizer(self, folder: str) -> Tokenized:
         return Tokenized(texts=HARD_TEXTS, tried=100, differing=0, decomposed=0)
+
+    def providers(self, identity: str, folder: str) -> tuple[ComputedBy, ...]:
+        return ()
 
     def decode(
         self,

@@ -1,13 +1,20 @@
 """What a manifest may say of a ready ONNX model, and what it may not."""
 
+import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from reconciler.domain.manifest import Target
+from reconciler.engine.resolve import resolve
 from reconciler.gates.fidelity import FidelityGate
+from reconciler.host.stamps import StampBook
 from reconciler.manifests.parsed import Parsed
 from reconciler.sources.manifests import load
+from tests.backends.test_served_files import edited
 from tests.machine import TestMachine
+from tests.ready_onnx import GENAI, write_ready
 
 PROMPTS = "  gates: [{prompts: {cases: [{prompt: Hello, contains: Hi}]}}]\n"
 
@@ -31,6 +38,21 @@ def test_it_is_not_compared_with_an_original(tmp_path: Path) -> None:
     fidelity = model.gates.get(FidelityGate)
     assert fidelity is not None
     assert fidelity.skip.startswith("a ready ONNX model is served as it is")
+
+
+def test_it_says_itself_what_it_is_for(tmp_path: Path) -> None:
+    found = parsed(tmp_path, more=f"{PROMPTS}  target: {{device: cpu}}\n")
+    (model,) = found.models
+    shutil.rmtree(model.source_path)
+    config = write_ready(Path(model.source_path)) / GENAI
+    (wanted,) = resolve(found, StampBook.empty()).desired.wanted
+    assert wanted.release.recipe.target == Target()
+    config.write_bytes(edited({"model.decoder.session_options.provider_options": [{"webgpu": {}}]}))
+    assert [one.code for one in resolve(found, StampBook.empty()).problems] == ["TargetDiffers"]
+    free = replace(found, models=(replace(model, lines={}),))
+    (wanted,) = resolve(free, StampBook.empty()).desired.wanted
+    assert wanted.release.recipe.target == Target(device="gpu", execution_provider="WebGpuExecutionProvider")
+    assert wanted.release.recipe.as_is
 
 
 def test_golden_prompts_are_wanted(tmp_path: Path) -> None:

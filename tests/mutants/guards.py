@@ -100,6 +100,8 @@ MUTANTS = (
     _("a sparse file is no model", _FOLDERS),
     _("a pointer is not the file", _FOLDERS),
     _("a header ends inside its file", _FOLDERS),
+    _("gate: what is made for a GPU does not run on the CPU", "tests/gates/test_provider.py"),
+    _("no other provider is served than the release is for", _SERVED),
     _("what the configuration names is a graph", _READY),
     _("an empty file is no model", _READY),
     _("weights stay in the folder", _READY),

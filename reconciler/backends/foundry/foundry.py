@@ -16,7 +16,7 @@ from typing import Any
 from reconciler.backends.foundry.index import INDEX, read_index, wait_until_free
 from reconciler.backends.foundry.problems import translate
 from reconciler.domain.errors import Cancelled, DiskFull, PermanentError, RuntimeUnavailable
-from reconciler.domain.measured import Answer, Decoded, Referenced, Tokenized
+from reconciler.domain.measured import Answer, ComputedBy, Decoded, Referenced, Tokenized
 from reconciler.domain.observed import Registration
 from reconciler.domain.plain_data import as_dict
 from reconciler.domain.reference import Reference
@@ -187,6 +187,12 @@ class Foundry:
         found = self._model_call("decode", asked, self.limits.load + self.limits.answer)
         decoded = {**found["decoded"], "unmeasured": tuple(found["decoded"]["unmeasured"])}
         return Decoded(**decoded), Referenced(**found["referenced"])
+
+    def providers(self, identity: str, folder: str) -> tuple[ComputedBy, ...]:
+        """Which execution providers compute it, by the runtime's own profile. It takes the memory of the model that
+        was loaded."""
+        found = self._model_call("providers", {"id": identity, "folder": folder}, self.limits.load)
+        return tuple(ComputedBy(**one) for one in found["providers"])
 
     def measure(self) -> tuple[int, dict[str, str]]:
         """Peak memory of the child in bytes since the last load, and the versions of the libraries that

@@ -13,11 +13,9 @@ from reconciler.domain.errors import PermanentError
 from reconciler.domain.manifest import Generation
 from reconciler.domain.plain_data import as_dict
 from reconciler.domain.sources.generation_config import GREEDY, SAMPLING
-from reconciler.domain.targets import VERIFIED_PROVIDERS
+from reconciler.domain.targets import DEFAULT_PROVIDER, GENAI_PROVIDERS, ExecutionProvider
 
 Check = Callable[[object], bool]
-
-_PROVIDER_OPTIONS = {one.genai_name: one.genai_options for one in VERIFIED_PROVIDERS.values() if one.genai_name}
 
 
 def _of(*kinds: type) -> Check:
@@ -46,18 +44,18 @@ _is_flag, _is_whole, _is_number = _of(bool), _of(int), _of(int, float)
 
 
 def _are_provider_options(value: object) -> bool:
-    """They can name libraries to load, so a verified provider may have those that the builder writes, and no others."""
+    """They can name libraries to load, so each provider may have those that the builder writes, and no others."""
     return isinstance(value, list) and all(
         isinstance(one, dict) and all(_is_provider(name, options) for name, options in one.items()) for one in value
     )
 
 
 def _is_provider(name: str, options: object) -> bool:
-    known = _PROVIDER_OPTIONS.get(name)
+    known = GENAI_PROVIDERS.get(name)
     return (
         known is not None
         and isinstance(options, dict)
-        and options.keys() <= known
+        and options.keys() <= known.genai_options
         and all(map(_is_word, options.values()))
     )
 
@@ -109,13 +107,17 @@ _ALLOWED: dict[str, Any] = {
 }
 
 
-def genai_config(text: bytes, generation: Generation) -> dict[str, Any]:
-    """The artifact's configuration with the manifest's generation defaults in it."""
+def genai_config(text: bytes, generation: Generation, provider: str = DEFAULT_PROVIDER.name) -> dict[str, Any]:
+    """The artifact's configuration with the manifest's generation defaults in it. `provider` is what the release is
+    for, and the only one that the configuration may ask for."""
     try:
         config: Any = json.loads(text)
     except (ValueError, RecursionError) as error:
         raise _refused(f"genai_config.json is not JSON: {error}") from None
     check(config)
+    if provider_of(config).name != provider:  # guard: no other provider is served than the release is for
+        place = "model.decoder.session_options.provider_options"
+        raise _refused(f"genai_config.json: {place}: {provider_of(config).name}, and the release is for {provider}")
     context = context_length(config)
     if generation.max_length is not None and generation.max_length > context:
         raise PermanentError(
@@ -133,6 +135,13 @@ def genai_config(text: bytes, generation: Generation) -> dict[str, Any]:
 def check(config: object) -> None:
     """Raises PermanentError for a key or a value that must not reach the runtime."""
     _check(config, _ALLOWED, "")
+
+
+def provider_of(config: dict[str, Any]) -> ExecutionProvider:
+    """The one that a checked configuration asks for first; the CPU's where it asks for none."""
+    decoder = config.get("model", {}).get("decoder", {})
+    asked = [name for one in decoder.get("session_options", {}).get("provider_options", ()) for name in one]
+    return GENAI_PROVIDERS[asked[0]] if asked else DEFAULT_PROVIDER
 
 
 def context_length(config: dict[str, Any]) -> int:

@@ -18,12 +18,14 @@ _NEVER = -1e4  # a logit
 
 class LoadedModel:
     """Of a served folder. A text may hold what ends an answer, so `end` does that here: a token that is in no text.
-    Raises PermanentError in the runtime's own words."""
+    `profile` begins the names of files that the runtime writes of what it did. Raises PermanentError in the runtime's
+    own words."""
 
-    def __init__(self, folder: str, vocabulary: int, end: int) -> None:
+    def __init__(self, folder: str, vocabulary: int, end: int, profile: str = "") -> None:
         self.native, self.vocabulary = Native("ModelDoesNotLoad"), vocabulary
         config = self.native.made("OgaCreateConfig", os.fsencode(folder))
-        overlay = json.dumps({"model": {"eos_token_id": end, "decoder": _QUIET}})
+        session = _QUIET["session_options"] | ({"enable_profiling": profile} if profile else {})
+        overlay = json.dumps({"model": {"eos_token_id": end, "decoder": {"session_options": session}}})
         try:
             self.native.call("OgaConfigOverlay", config, overlay.encode())
             self.made = self.native.made("OgaCreateModelFromConfig", config)

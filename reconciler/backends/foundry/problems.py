@@ -25,6 +25,8 @@ _MEANINGS: tuple[tuple[str, type[ReconcilerError], str], ...] = (
     ("model not found:", PermanentError, "NotRegistered"),
     ("model_path must", PermanentError, "ServedFolderMissing"),
     ("failed to parse genai_config.json", PermanentError, "GenaiConfigRefused"),
+    ("which is not registered. Call DownloadAndRegisterEps", RuntimeUnavailable, "ProviderMissing"),
+    ("but the installed GenAI has not been built with", RuntimeUnavailable, "ProviderMissing"),
     ("failed to create OGA config", PermanentError, "GenaiConfigRefused"),
     ("failed to create preprocessor", PermanentError, "TokenizerRefused"),
     ("External data path", PermanentError, "ModelDoesNotLoad"),
@@ -36,6 +38,10 @@ _MEANINGS: tuple[tuple[str, type[ReconcilerError], str], ...] = (
 )
 
 
+_HINTS = {
+    "ProviderMissing": "this machine's Foundry Local does not have what the model is made for: take another variant, "
+    "or choose the machines by nodeSelector (reconciler.foundry/provider-<name>)"
+}
 LONGEST_SHOWN = 600  # characters: the runtime names a tensor or a path first and says what is wrong with it at the end
 
 
@@ -47,7 +53,7 @@ def translate(kind: str, message: str) -> ReconcilerError:
         )
     for text, meaning, code in _MEANINGS:
         if text in message:
-            return meaning(plain(message), code=code)
+            return meaning(plain(message), code=code, hint=_HINTS.get(code, ""))
     return PermanentError(plain(message), code="RuntimeRefused")
 
 

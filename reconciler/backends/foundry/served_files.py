@@ -55,7 +55,7 @@ def written_files(
 ) -> dict[str, bytes]:
     """Every small file of this release but its marker. The arguments in bytes are the artifact's own
     files."""
-    config = genai.genai_config(genai_config, release.generation)
+    config = genai.genai_config(genai_config, release.generation, release.recipe.target.execution_provider)
     files = {
         "genai_config.json": _json(config),
         "chat_template.jinja": template_bytes(release.template),

@@ -144,6 +144,13 @@ class FoundryWorker:
         found, compared = decoded(parameters["folder"], boundaries, tokens, reference and from_plain(reference))
         return {"decoded": vars(found), "referenced": vars(compared)}
 
+    def providers(self, parameters: Json, emit: Emit) -> Json:
+        """In the place of the loaded model."""
+        from reconciler.backends.foundry.providers import computed
+
+        self._unload(parameters["id"])
+        return {"providers": [vars(one) for one in computed(parameters["folder"])]}
+
     def measure(self, parameters: Json, emit: Emit) -> Json:
         return {
             "peak_memory_bytes": peak_memory(),
@@ -216,6 +223,7 @@ if __name__ == "__main__":
         "count",
         "tokenizer",
         "decode",
+        "providers",
         "measure",
     )
     serve({verb: getattr(worker, verb) for verb in verbs})

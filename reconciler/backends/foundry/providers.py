@@ -1,0 +1,38 @@
+"""Which execution providers compute a served model: the runtime reads three tokens and profiles itself, operator by
+operator. For the runtime's worker process only.
+
+What a provider cannot compute the runtime gives to the CPU, and says nothing: a model answers as well, and slowly.
+"""
+
+import json
+import os
+import tempfile
+from collections import Counter
+
+from reconciler.backends.foundry.generator import Generator, LoadedModel
+from reconciler.domain.measured import ComputedBy
+
+HEAVY = ("MatMul", "MatMulNBits", "Gemm", "GroupQueryAttention", "MultiHeadAttention", "Attention")
+TOKENS = (1, 2, 3)
+
+
+def computed(folder: str) -> list[ComputedBy]:
+    """Raises PermanentError in the runtime's own words."""
+    with open(os.path.join(folder, "genai_config.json"), encoding="utf-8") as file:
+        vocabulary = json.load(file)["model"]["vocab_size"]
+    with tempfile.TemporaryDirectory(prefix="profile-") as profiles:
+        loaded = LoadedModel(folder, vocabulary, 0, os.path.join(profiles, "run"))
+        with loaded as model, Generator(model, len(TOKENS) + 1) as generator:
+            generator.append(TOKENS)
+            generator.logits()
+        found = [one for name in sorted(os.listdir(profiles)) for one in _operators(os.path.join(profiles, name))]
+    operators, heavy = Counter(one for one, _ in found), Counter(one for one, kind in found if kind in HEAVY)
+    return [ComputedBy(provider=one, operators=operators[one], heavy=heavy[one]) for one in sorted(operators)]
+
+
+def _operators(path: str) -> list[tuple[str, str]]:
+    """The provider and the kind of each."""
+    with open(path, encoding="utf-8") as file:
+        events = json.load(file)
+    nodes = (one.get("args", {}) for one in events if one.get("cat") == "Node")
+    return [(str(one["provider"]), str(one.get("op_name", ""))) for one in nodes if one.get("provider")]
