@@ -12,7 +12,7 @@ from typing import ClassVar
 
 from reconciler.backends.foundry.backend import FoundryLocal
 from reconciler.backends.protocol import Backend, ServingRuntime
-from reconciler.domain.measured import Answer, Decoded, Referenced, Tokenized
+from reconciler.domain.measured import Answer, ComputedBy, Decoded, Referenced, Tokenized
 from reconciler.domain.observed import PREFIX, Registration
 from reconciler.domain.reference import Reference
 from reconciler.host.stamps import StampBook
@@ -159,6 +159,9 @@ class RuntimesTogether:
         reference: Reference | None = None,
     ) -> tuple[Decoded, Referenced]:
         return self._first.decode(identity, folder, boundaries, tokens, reference)
+
+    def providers(self, identity: str, folder: str) -> tuple[ComputedBy, ...]:
+        return self._first.providers(identity, folder)
 
     def measure(self) -> tuple[int, dict[str, str]]:
         """The peak is the first one's, the versions are those of all that answered."""

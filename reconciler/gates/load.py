@@ -48,6 +48,7 @@ class LoadGate(RuntimeGate):
         if not any(one.completion_tokens + (one.finish_reason == "stop") >= 2 for one in answers):
             raise RehearsalFailed("it loads, but answers with nothing", code="EmptyAnswer")
         peak_memory, versions = candidate.runtime.measure()
+        released = Released(before=before, loaded=candidate.runtime.memory())
         _require_provider(candidate)
         load = Measurements(
             load_seconds=answer.load_seconds,
@@ -59,7 +60,7 @@ class LoadGate(RuntimeGate):
             takes_system=with_system is not None,
             runtime=versions,
         )
-        return {"load": load, "released": Released(before=before, loaded=candidate.runtime.memory())}
+        return {"load": load, "released": released}
 
     def conclude(self, candidate: RegisteredCandidate, held: Measured) -> dict[str, Any]:
         if held.released is None:

@@ -129,6 +129,13 @@ class CacheWorker:
         found, compared = decoded(parameters["folder"], boundaries, tokens, reference and from_plain(reference))
         return {"decoded": vars(found), "referenced": vars(compared)}
 
+    def providers(self, parameters: Json, emit: Emit) -> Json:
+        """In the place of the loaded model."""
+        from reconciler.backends.foundry.providers import computed
+
+        self.unload(parameters, emit)
+        return {"providers": [vars(one) for one in computed(parameters["folder"])]}
+
     def measure(self, parameters: Json, emit: Emit) -> Json:
         """The names of packages say that they are not those of our own environment."""
         return {"peak_memory_bytes": peak_memory(), "runtime": dict(_versions())}
@@ -176,6 +183,6 @@ if __name__ == "__main__":
         confine_worker()
     sys.path.insert(0, os.environ.pop(SDK))
     worker = CacheWorker()
-    verbs = ("open", "list", "load", "unload", "ask", "count", "tokenizer", "decode", "measure")
+    verbs = ("open", "list", "load", "unload", "ask", "count", "tokenizer", "decode", "providers", "measure")
     serve({verb: getattr(worker, verb) for verb in verbs})
     os._exit(0)  # what its own end would free goes with the process
