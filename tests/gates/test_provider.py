@@ -48,7 +48,10 @@ def candidate(folder: Path, options: list[Any], computed: tuple[ComputedBy, ...]
     session = {"session_options": {"provider_options": options}}
     (folder / "genai_config.json").write_text(json.dumps({"model": {"decoder": session}}))
     runtime = SimpleNamespace(
-        ask=lambda *given, **more: ANSWER, measure=lambda: (1, {}), providers=lambda identity, folder: computed
+        ask=lambda *given, **more: ANSWER,
+        measure=lambda: (1, {}),
+        memory=lambda: 1,
+        providers=lambda identity, folder: computed,
     )
     return RegisteredCandidate(runtime=cast("MeasuringRuntime", runtime), folder=str(folder), name="x:1")
 
