@@ -31,7 +31,7 @@ PROCESSES = $(shell $(BIN)/python -c 'import os; print(min((os.cpu_count() or 1)
 
 .PHONY: help
 help: ## show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: setup
 setup: $(READY) ## make the virtual environment (the other targets do it by themselves)
@@ -77,6 +77,10 @@ test: $(READY) ## every test, with the real Olive and the real Foundry Local (RE
 .PHONY: test-newest
 test-newest: $(READY) ## the same with the newest versions that pyproject.toml allows; says which one breaks what
 	@TORCH_OPTIONS='$(TORCH_OPTIONS)' $(BIN)/python -m ci.newest $(VENV)-newest $(PYTEST_ARGS)
+
+.PHONY: test-windows
+test-windows: $(READY) ## the story and the core tests with a Windows Python under Wine, which is set up where it is missing
+	@$(BIN)/python -m ci.windows $(VENV)-windows $(PYTEST_ARGS)
 
 .PHONY: check
 check: $(LIGHT) ## format, lint, types, import contract, core tests: under a minute

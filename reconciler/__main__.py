@@ -6,6 +6,7 @@ import sys
 from typing import Any, TextIO
 
 from reconciler.cli.main import main as run
+from reconciler.host.system import settle_streams
 
 
 class Lossy:
@@ -35,6 +36,7 @@ def main() -> None:
     # pydantic searches all installed packages for plug-ins; what is installed beside us is not to read our documents.
     os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
     _open_what_is_closed()
+    settle_streams()
     sys.stderr = Lossy(sys.stderr)
     try:
         code = run()

@@ -4,7 +4,7 @@ import contextlib
 import ctypes
 import sys
 
-from reconciler.host import confine
+from reconciler.host import confine, system
 
 ONE_PIECE = 0.05  # seconds
 
@@ -24,21 +24,17 @@ def forget_peak_memory() -> None:
 
 
 def peak_memory() -> int:
-    """In bytes. Linux: since `forget_peak_memory`; else since the process began; Windows: unknown, 0."""
+    """In bytes. Linux: since `forget_peak_memory`; else since the process began."""
     with contextlib.suppress(OSError, StopIteration), open("/proc/self/status") as status:
         return int(next(line for line in status if line.startswith("VmHWM:")).split()[1]) * 1024
-    try:
-        import resource
-    except ImportError:
-        return 0
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else peak * 1024
+    return system.peak_memory()
 
 
 def give_back_memory() -> None:
     """What was freed, to the system: glibc keeps it for this process (900 MB after a model of 860 MB was let go)."""
-    with contextlib.suppress(OSError, AttributeError):
-        ctypes.CDLL(None).malloc_trim(0)
+    if sys.platform.startswith("linux"):
+        with contextlib.suppress(OSError, AttributeError):
+            ctypes.CDLL(None).malloc_trim(0)
 
 
 def confine_worker() -> None:

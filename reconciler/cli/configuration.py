@@ -11,8 +11,10 @@ from dataclasses import dataclass, field, replace
 
 from reconciler.domain.errors import ManifestsInvalid, UsageError
 from reconciler.domain.machine.facts import Traits
+from reconciler.domain.machine.registries import REGISTRY_ONLY
 from reconciler.domain.policy.policy import Policy
 from reconciler.host import places
+from reconciler.host.facts import serves_only
 from reconciler.host.reading import read_trusted
 
 VARIABLE = "RECONCILER_CONFIG"
@@ -46,7 +48,8 @@ def file() -> str:
 
 
 def traits() -> Traits:
-    return _loaded.traits
+    """As written; but a machine that cannot convert takes what others built, whatever is written."""
+    return replace(_loaded.traits, convert=REGISTRY_ONLY) if serves_only() else _loaded.traits
 
 
 def setting(variable: str, default: str = "") -> str:

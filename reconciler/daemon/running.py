@@ -35,6 +35,7 @@ from reconciler.engine.options import Options
 from reconciler.engine.reconciler import Reconciler
 from reconciler.engine.scrub import Scrubber
 from reconciler.engine.timetable import Turns
+from reconciler.host import system
 from reconciler.operations.report import Reporting
 from reconciler.state import progress
 
@@ -172,8 +173,8 @@ def _report(reporting: Reporting, machine: Machine, identity: str, board: Board,
 
 @contextlib.contextmanager
 def _signals(loop: Loop, wake: Wake, service: Service) -> Iterator[None]:
-    """SIGTERM and SIGINT end the daemon gently, the second one at once; SIGHUP asks for a pass. The kernel ends our
-    children with us."""
+    """SIGTERM and SIGINT (on Windows Ctrl-C, Ctrl-Break, a closed window and a shutdown) end the daemon gently, the
+    second one at once; SIGHUP asks for a pass. The kernel ends our children with us."""
 
     def end(number: int, frame: object) -> None:
         if loop.ended_by:
@@ -185,18 +186,16 @@ def _signals(loop: Loop, wake: Wake, service: Service) -> Iterator[None]:
         last.start()
         loop.stop()
 
-    handlers = {"SIGTERM": end, "SIGINT": end, "SIGHUP": lambda number, frame: wake.wake(reasons.SIGHUP)}
-    before = {
-        number: signal.signal(number, handler)
-        for name, handler in handlers.items()
-        if (number := getattr(signal, name, None)) is not None
-    }
+    for number in system.ENDING:
+        signal.signal(number, end)
+    if system.WAKING is not None:
+        signal.signal(system.WAKING, lambda number, frame: wake.wake(reasons.SIGHUP))
     try:
         yield
     finally:
         # After the loop a signal has nothing gentle left to do; a late SIGHUP must not kill us.
-        for number in before:
-            signal.signal(number, signal.SIG_IGN if number not in (signal.SIGTERM, signal.SIGINT) else end)
+        if system.WAKING is not None:
+            signal.signal(system.WAKING, signal.SIG_IGN)
 
 
 def _give_up(loop: Loop) -> None:

@@ -6,6 +6,7 @@ Without that variable nothing is sent. A manager that does not answer is ignored
 import contextlib
 import os
 import socket
+import sys
 import time
 from collections.abc import Mapping
 
@@ -17,7 +18,7 @@ class Service:
         self._ready = False
 
     def send(self, *lines: str) -> None:
-        if self._address[:1] not in ("/", "@"):
+        if self._address[:1] not in ("/", "@") or sys.platform == "win32":
             return
         address = "\0" + self._address[1:] if self._address.startswith("@") else self._address
         with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as connection:

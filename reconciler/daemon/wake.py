@@ -7,6 +7,8 @@ the wall clock changes no wait.
 
 import queue
 import random
+import sys
+import time
 from collections.abc import Callable, Set
 from datetime import UTC, datetime
 
@@ -29,6 +31,7 @@ FILES = frozenset({DECLARATIONS, MACHINE, WATCHING})
 
 JITTER = 0.1  # of the interval, either way: machines that began together do not ask together
 SOONEST = 1.0  # seconds
+SLICE = 0.5 if sys.platform == "win32" else 3600.0  # seconds: there a signal does not end a wait, and comes after it
 CALM = 5.0  # seconds without a change: then the files rest
 FREE = 5  # passes in a row that files woke, before such wakes are put off
 
@@ -57,10 +60,14 @@ class Wake:
         return reason in self._waiting
 
     def _take(self, timeout: float) -> set[str]:
-        try:
-            reason = self._queue.get(timeout=max(timeout, 0.0))
-        except queue.Empty:
-            return set()
+        until = time.monotonic() + timeout
+        while True:
+            try:
+                reason = self._queue.get(timeout=min(max(until - time.monotonic(), 0.0), SLICE))
+                break
+            except queue.Empty:
+                if time.monotonic() >= until:
+                    return set()
         self._waiting.discard(reason)
         return {reason}
 

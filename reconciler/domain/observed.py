@@ -97,6 +97,7 @@ class Observed:
     in_use: frozenset[str] = frozenset()  # ids whose files another process has mapped; asked only when one is to go
     unreadable: dict[str, str] = field(default_factory=dict)  # by variant: why its served folders cannot be listed
     convert: ConvertMode = LOCAL  # where missing artifacts come from
+    serves_only: str = ""  # why this machine cannot convert; "" when it can
     answers: RegistryAnswers = field(default_factory=RegistryAnswers)
     refused: dict[str, Refusal] = field(default_factory=dict)  # by build key: what must not serve anew, or is doubted
     permissions: Permissions = field(default_factory=Permissions)

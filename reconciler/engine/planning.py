@@ -20,6 +20,7 @@ from reconciler.engine.source_trust import SourceTrust
 from reconciler.engine.timetable import Turns
 from reconciler.engine.trust import refusals
 from reconciler.host.clock import now
+from reconciler.host.facts import serves_only
 from reconciler.host.processes import mapped_folders
 from reconciler.manifests.parsed import Parsed
 from reconciler.planner.plan import make_plan
@@ -130,7 +131,8 @@ def _with_answers(observed: Observed, desired: Desired, machine: Machine, lookup
         return observed
     final = {key for key, one in observed.refused.items() if one.final}
     here = observed.usable | observed.mendable | final
-    return replace(observed, convert=mode, answers=lookup.answers(key for key in wanted if key not in here))
+    answers = lookup.answers(key for key in wanted if key not in here)
+    return replace(observed, convert=mode, serves_only=serves_only(), answers=answers)
 
 
 def _with_permissions(observed: Observed, desired: Desired, machine: Machine, turns: Turns) -> Observed:

@@ -27,7 +27,11 @@ CLOSED = (BUBBLEWRAP, LANDLOCK_NETNS)  # nothing in but what is given, nothing o
 CAGES = (BUBBLEWRAP, LANDLOCK_NETNS, LANDLOCK, LIMITS)
 CageMode = Literal["auto", "require", "off"]  # what an operator can ask for: the best, none but a closed one, none
 CAGE_MODES: tuple[str, ...] = get_args(CageMode)
-ADVICE = "install bubblewrap (0.4 or newer), or allow unprivileged user namespaces; see docs/cage.md"
+ADVICE = (
+    "install bubblewrap (0.4 or newer), or allow unprivileged user namespaces; see docs/cage.md"
+    if sys.platform.startswith("linux")
+    else "convert on Linux, which has cages, and take the artifacts from a registry; or convert only what you trust"
+)
 
 SYSTEM = ("/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32")
 SETTINGS = (  # nothing in /etc that is secret, nothing that names users
@@ -84,6 +88,8 @@ def find(mode: str = "auto") -> Cage:
 
 @cache
 def _best() -> Cage:
+    if not sys.platform.startswith("linux"):
+        return Cage(name=LIMITS, why="there are no cages on this system")
     no_bubblewrap = bubblewrap_fails()
     if not no_bubblewrap:
         return Cage(name=BUBBLEWRAP)
@@ -98,7 +104,7 @@ def _best() -> Cage:
 @cache
 def bubblewrap_fails() -> str:
     """Why it cannot be used; "" when it can. Tried with the very interpreter that it is to hold."""
-    if not sys.platform.startswith("linux") or shutil.which("bwrap") is None:
+    if shutil.which("bwrap") is None:
         return "bubblewrap is not installed"
     command = _wrapped([sys.executable, "-I", "-S", "-c", ""], what_python_needs(), "")
     return _try(command, "bubblewrap does not work here")

@@ -7,7 +7,7 @@ Native code may crash, hang or print anything; so it lives here, in a process gr
 limit on every call and its standard error in a log; `wrap` puts its command into a cage (`host.cage`). No call
 is left half done: whatever interrupts one kills the whole group and all that descends from it, so a late reply
 can never answer the next question. One call at a time; `kill` may come from any thread.
-Limits: the log is not capped; on Windows only the child itself is ended, not what it started.
+Limit: the log is not capped.
 """
 
 import contextlib
@@ -16,7 +16,6 @@ import os
 import queue
 import signal
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -24,7 +23,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import IO, Any
 
 from reconciler.domain.errors import ReconcilerError
-from reconciler.host import durable, processes
+from reconciler.host import durable, processes, system
 from reconciler.host.child_side import LINE_LIMIT, PARENT_VARIABLE
 from reconciler.host.places import IMPORT_ROOT
 
@@ -88,6 +87,7 @@ class Child:
         with durable.full_disk_named(log), open(log, "ab") as log_file:
             self._log_start = log_file.tell()
             self._process = _starter.submit(_start, module, environment, log_file, directory, wrap).result()
+        self._group = system.Group(self._process)
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
 
@@ -192,8 +192,13 @@ class Child:
 
     def _end(self, ending: str) -> None:
         self._ending = self._ending or ending
-        _kill_group(self._process)
+        self._kill_group()
         self._process.wait()
+
+    def _kill_group(self) -> None:
+        if self._process.poll() is None:  # else its number may be another process's
+            processes.end(self._process.pid)  # also who has left the group
+        self._group.end()
 
     def _wait(self, timeout: float) -> None:
         with contextlib.suppress(subprocess.TimeoutExpired):
@@ -226,7 +231,8 @@ def _start(
     directory: str,
     wrap: Callable[[list[str]], list[str]] | None,
 ) -> subprocess.Popen[bytes]:
-    command = [sys.executable, "-P", "-m", module]  # -P: nothing in the working directory is ever imported
+    python, needed = system.interpreter()
+    command = [python, "-P", "-m", module]  # -P: nothing in the working directory is ever imported
     wrapped = command if wrap is None else wrap(command)
     # In a process namespace the parent is its first process, which dies with the process that started it.
     parent = os.getpid() if wrapped == command else FIRST_PROCESS
@@ -236,9 +242,8 @@ def _start(
         stdout=subprocess.PIPE,
         stderr=log,
         cwd=directory,
-        env={**_import_path(), **environment, PARENT_VARIABLE: str(parent)},
-        start_new_session=True,
-        creationflags=getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0),  # Windows: our Ctrl-C is not the child's
+        env={**_import_path(), **environment, **needed, PARENT_VARIABLE: str(parent)},
+        **system.NEW_GROUP,
     )
 
 
@@ -256,17 +261,6 @@ def _decode(line: bytes) -> Json | None:
         return None
     ours = isinstance(message, dict) and message.keys() & {"event", "result", "error"}
     return message if ours else None
-
-
-def _kill_group(process: subprocess.Popen[bytes]) -> None:
-    if not hasattr(os, "killpg"):
-        process.kill()
-        return
-    if process.poll() is None:  # else its number may be another process's
-        processes.end(process.pid)  # also who has left the group
-    # ESRCH: none is left. macOS says EPERM for a group of zombies.
-    with contextlib.suppress(ProcessLookupError, PermissionError):
-        os.killpg(process.pid, signal.SIGKILL)
 
 
 def _uncaught(log: list[str]) -> str:

@@ -18,6 +18,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, BinaryIO, Protocol
 
 from reconciler.domain.errors import ReconcilerError
+from reconciler.host import system
 
 Json = dict[str, Any]
 
@@ -111,8 +112,7 @@ def _read(requests: BinaryIO, waiting: queue.SimpleQueue[bytes], busy: threading
 
 
 def _end_now() -> None:
-    if hasattr(os, "killpg") and os.getpgrp() == os.getpid():
-        os.killpg(0, signal.SIGKILL)  # what the handler started ends with it
+    system.kill_own_group()  # what the handler started ends with it
     os._exit(1)
 
 

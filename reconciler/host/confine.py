@@ -9,12 +9,15 @@ namespace takes both it and TCP away); TCP is closed from ABI 4 on, abstract soc
 
 import contextlib
 import ctypes
+import errno
 import os
 import stat
 import struct
 import sys
 from collections.abc import Iterable
 from functools import cache
+
+from reconciler.host.system import group_id, user_id
 
 IS_LINUX = sys.platform.startswith("linux")
 
@@ -43,7 +46,9 @@ def leave_network() -> None:
     process runs threads already (numpy starts some when it is imported): then no kernel allows it."""
     if (threads := _threads()) > 1:
         raise RuntimeError(f"the network must be left before the first thread, and {threads} threads run already")
-    user, group = os.geteuid(), os.getegid()
+    if not IS_LINUX:
+        raise OSError(errno.ENOSYS, "the network can be left on Linux only")
+    user, group = user_id(), group_id()
     for kinds in (_NEW_USER | _NEW_NET | _NEW_IPC, _NEW_USER | _NEW_NET):  # our systemd unit allows the second
         if ctypes.CDLL(None, use_errno=True).unshare(kinds) == 0:
             break
@@ -73,24 +78,26 @@ def stay_private() -> None:
 def limit(**limits: int) -> None:
     """Resource limits by their names (`RLIMIT_AS=...`), soft and hard; none on Windows, and fewer on macOS. Writing
     beyond RLIMIT_FSIZE fails with EFBIG."""
-    with contextlib.suppress(ImportError):
-        import resource  # there is none on Windows
+    if sys.platform == "win32":
+        return
+    import resource
 
-        for name, most in limits.items():
-            with contextlib.suppress(OSError, ValueError):
-                resource.setrlimit(getattr(resource, name), (most, most))
+    for name, most in limits.items():
+        with contextlib.suppress(OSError, ValueError):
+            resource.setrlimit(getattr(resource, name), (most, most))
 
 
 def limit_cpu(seconds: int) -> None:
     """At most so many more seconds of processor time (one less at least); then SIGXCPU ends this process."""
-    with contextlib.suppress(ImportError):
-        import resource
+    if sys.platform == "win32":
+        return
+    import resource
 
-        used = resource.getrusage(resource.RUSAGE_SELF)
-        _, hard = resource.getrlimit(resource.RLIMIT_CPU)
-        soft = int(used.ru_utime + used.ru_stime) + seconds
-        with contextlib.suppress(OSError, ValueError):
-            resource.setrlimit(resource.RLIMIT_CPU, (soft, hard))
+    used = resource.getrusage(resource.RUSAGE_SELF)
+    _, hard = resource.getrlimit(resource.RLIMIT_CPU)
+    soft = int(used.ru_utime + used.ru_stime) + seconds
+    with contextlib.suppress(OSError, ValueError):
+        resource.setrlimit(resource.RLIMIT_CPU, (soft, hard))
 
 
 def die_first() -> None:
@@ -156,6 +163,8 @@ def restrict(*, readable: Iterable[str], writable: Iterable[str], devices: Itera
 
 
 def _allow(rules: int, path: str, rights: int) -> None:
+    if sys.platform != "linux":
+        raise NotImplementedError
     try:
         place = os.open(path, os.O_PATH | os.O_CLOEXEC)
     except FileNotFoundError:  # nothing to open, nothing to allow

@@ -7,11 +7,13 @@ import shutil
 import stat
 from collections.abc import Iterable, Iterator
 
+from reconciler.host.system import allocated
+
 
 def bytes_below(folder: str) -> int:
     """One listing of each folder and one stat of each file: asked for only where there is a quota, or by a person."""
     files = _files_at(os.path.join(folder, ""))  # of a link to a folder too
-    return sum({(status.st_dev, status.st_ino): _bytes(status) for status in files}.values())
+    return sum({(status.st_dev, status.st_ino): allocated(status) for status in files}.values())
 
 
 def size_once(paths: Iterable[str]) -> int:
@@ -36,7 +38,7 @@ def given_back(groups: Iterable[Iterable[str]]) -> list[int]:
 def _last(status: os.stat_result, names: dict[tuple[int, int], int]) -> int:
     inode = (status.st_dev, status.st_ino)
     names[inode] = names.get(inode, 0) + 1
-    return _bytes(status) if names[inode] >= status.st_nlink else 0
+    return allocated(status) if names[inode] >= status.st_nlink else 0
 
 
 def _files_at(path: str) -> Iterator[os.stat_result]:
@@ -49,11 +51,6 @@ def _files_at(path: str) -> Iterator[os.stat_result]:
         with os.scandir(path) as entries:
             for entry in entries:
                 yield from _files_at(entry.path)
-
-
-def _bytes(status: os.stat_result) -> int:
-    blocks = getattr(status, "st_blocks", None)  # not on Windows
-    return status.st_size if blocks is None else blocks * 512
 
 
 def disk_total(path: str) -> int:

@@ -11,20 +11,18 @@ Limit: Windows cannot flush a folder, so there a name may be lost with the power
 
 import contextlib
 import errno
-import fcntl
 import hashlib
 import os
 import re
 import stat
-import sys
 from collections.abc import Callable, Iterable, Iterator
 from typing import BinaryIO
 
 from reconciler.domain.errors import refused
 from reconciler.domain.release import ALWAYS_COPIED
+from reconciler.host import system
 
 CHUNK = 1 << 20
-FICLONE = 0x40049409
 TEMPORARY = ".tmp"
 _OURS = re.compile(r".+\.[0-9a-f]{8}\.tmp", re.DOTALL)  # as `write_file` and `adopt` name them
 DISPOSABLE = ("trash", "staging")
@@ -211,9 +209,8 @@ def set_aside(path: str) -> None:
 
 def remove_file(path: str) -> None:
     _step("unlink")
-    if os.name == "nt":  # there a read-only file cannot be deleted; its other names lose the flag with it
-        os.chmod(path, stat.S_IWRITE)
-    os.unlink(path)
+    system.release(path)
+    system.patiently(lambda: os.unlink(path))
 
 
 def make_folder(path: str) -> None:
@@ -235,8 +232,7 @@ def flush_file(path: str) -> None:
 
 
 def flush_folder(path: str) -> None:
-    if os.name != "nt":
-        _flush(path or ".", os.O_RDONLY | os.O_DIRECTORY)  # flush: a folder, if asked for
+    system.flush_folder(path, _flush)  # flush: a folder, if asked for
 
 
 def flush_below(path: str) -> None:
@@ -288,9 +284,9 @@ def _step(name: str) -> None:
 
 def _replace(source: str, destination: str) -> None:
     _step("rename")
-    if os.name == "nt" and os.path.isfile(destination):  # there a read-only file cannot be replaced
-        os.chmod(destination, stat.S_IWRITE)
-    os.replace(source, destination)
+    if os.path.isfile(destination):
+        system.release(destination)
+    system.patiently(lambda: os.replace(source, destination))
 
 
 @contextlib.contextmanager
@@ -307,7 +303,7 @@ def _new_file(path: str, mode: int) -> Iterator[BinaryIO]:
             _step("flush")
             # flush: a new file
             # order: a file is flushed, then named 1/2
-            os.fsync(descriptor)
+            system.fsync(descriptor)
     except BaseException:
         _give_back(path)
         raise
@@ -321,11 +317,9 @@ def _give_back(path: str) -> None:
 
 def _reflink(source: str, destination: str) -> bool:
     """Only an attempt: where it fails for whatever reason, the next way says what is wrong."""
-    if not sys.platform.startswith("linux"):
-        return False
     try:
         with open(source, "rb") as original, _new_file(destination, 0o444) as clone:
-            fcntl.ioctl(clone.fileno(), FICLONE, original.fileno())
+            system.clone(original.fileno(), clone.fileno())
     except OSError:
         if os.path.lexists(destination):  # it could not be given back, and stands in the way of the next
             os.unlink(destination)
@@ -367,7 +361,7 @@ def _free(path: str, remove: Callable[[str], None]) -> None:
         for name in os.listdir(path):
             _free(os.path.join(path, name), remove)
         _step("rmdir")
-        os.rmdir(path)
+        system.patiently(lambda: os.rmdir(path))
 
 
 def _regular_files_below(path: str) -> Iterator[str]:
@@ -386,6 +380,6 @@ def _flush(path: str, flags: int = os.O_RDONLY) -> None:
     _step("flush")
     descriptor = os.open(path, flags)
     try:
-        os.fsync(descriptor)  # flush: the flush itself
+        system.fsync(descriptor)  # flush: the flush itself
     finally:
         os.close(descriptor)

@@ -2,6 +2,8 @@
 
 import os
 
+from reconciler.host.system import PASSES_ON
+
 QUIET = {
     "CI": "1",  # also keeps Foundry Local from writing its telemetry databases
     "OLIVE_DISABLE_TELEMETRY": "1",
@@ -15,9 +17,8 @@ QUIET = {
     "PYTHONUNBUFFERED": "1",  # what a killed child wrote last is in its log
 }
 
-# Without SYSTEMROOT no process on Windows can open a socket or draw a random number. OMP_NUM_THREADS limits how many
-# cores a conversion takes.
-PASSED_ON = ("PATH", "LD_LIBRARY_PATH", "SYSTEMROOT", "OMP_NUM_THREADS")
+# OMP_NUM_THREADS limits how many cores a conversion takes.
+PASSED_ON = ("PATH", "LD_LIBRARY_PATH", "OMP_NUM_THREADS", *PASSES_ON)
 
 
 def private_environment(home: str, **more: str) -> dict[str, str]:

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from importlib.util import find_spec
 from itertools import islice
 
+from reconciler.domain.machine import facts
 from reconciler.domain.machine.facts import Facts
 from reconciler.domain.targets import PROVIDERS
 from reconciler.host.memory import memory_bytes
@@ -30,6 +31,12 @@ def read_facts() -> Facts:
     )
 
 
+def serves_only() -> str:
+    """Why this machine cannot convert; "" when it can."""
+    machine = platform.machine().lower()
+    return facts.serves_only(_OS.get(sys.platform, sys.platform), _ARCH.get(machine, machine))
+
+
 def host_name() -> str:
     """The machine's own name without its domain."""
     return platform.node().partition(".")[0].lower() or "unnamed"
@@ -48,9 +55,11 @@ def cpu_model() -> str:
 def load_average() -> float | None:
     """Of the last minute: how many were at work or waiting for a processor. None on Windows, where psutil would give
     zeros for its first seconds."""
+    if sys.platform == "win32":
+        return None
     try:
         return os.getloadavg()[0]
-    except (OSError, AttributeError):
+    except OSError:
         return None
 
 

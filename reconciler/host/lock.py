@@ -14,11 +14,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from reconciler.domain.errors import HostRefused, LockHeld
-from reconciler.host import durable, processes
+from reconciler.host import durable, processes, system
 from reconciler.host.clock import now
 
 HINT = "wait until it has finished, or end that process; a lock without a process goes away by itself"
-DAEMON_HINT = "it makes a pass at once on `kill -HUP {pid}`; end it before you make one yourself"
+DAEMON_HINT = "it makes a pass when something changes; end it before you make one yourself"
+SIGNAL_HINT = "it makes a pass at once on `kill -HUP {pid}`; end it before you make one yourself"
 
 
 @contextlib.contextmanager
@@ -28,7 +29,7 @@ def hold(path: str, *, command: str) -> Iterator[None]:
     # Python lets no child inherit it, so an orphan cannot go on holding the lock.
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
     try:
-        if not _acquire(descriptor):  # guard: one writer
+        if not system.try_lock(descriptor):  # guard: one writer
             written = _read_holder(path)
             words = written or "held by another process"
             raise LockHeld(f"{os.path.dirname(path)} is in use: {words}", hint=_hint(written))
@@ -67,22 +68,7 @@ def holder(path: str) -> Holder | None:
 def _hint(written: Holder | None) -> str:
     if written is None or written.command != "run":
         return HINT
-    return DAEMON_HINT.format(pid=written.pid)
-
-
-def _acquire(descriptor: int) -> bool:
-    try:
-        if os.name == "nt":
-            import msvcrt
-
-            msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)  # type: ignore[attr-defined]
-        else:
-            import fcntl
-
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except (BlockingIOError, PermissionError):  # Windows says EACCES
-        return False
-    return True
+    return DAEMON_HINT if system.WAKING is None else SIGNAL_HINT.format(pid=written.pid)
 
 
 def _write_holder(path: str, command: str) -> None:

@@ -14,6 +14,7 @@ from importlib.metadata import PackageNotFoundError, distributions, version
 from platformdirs import PlatformDirs
 
 import reconciler
+from reconciler.host.system import user_id
 
 NAME = "reconciler"
 CONFIG = "config.yaml"
@@ -38,7 +39,7 @@ def config_files() -> list[str]:
     dirs = PlatformDirs(NAME, appauthor=False)
     # Not platformdirs' site folder on Linux: that is /etc/xdg.
     system = dirs.site_config_dir if sys.platform in ("win32", "darwin") else os.path.join("/etc", NAME)
-    own = [] if sys.platform == "win32" or os.geteuid() == 0 else [dirs.user_config_dir]
+    own = [] if sys.platform == "win32" or user_id() == 0 else [dirs.user_config_dir]
     return [os.path.join(folder, CONFIG) for folder in (*own, system)]
 
 

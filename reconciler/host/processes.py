@@ -53,6 +53,10 @@ def resident(pid: int) -> int:
 def memory_of(pid: int) -> int:
     """Bytes without what the system can drop because it is in a file: mapped weights do not count. On Linux psutil's
     quick figures hold mapped files too, and its exact one leaves out memory files (tmpfs)."""
+    if sys.platform == "win32":
+        with suppress(psutil.Error):
+            return int(psutil.Process(pid).memory_info().private)
+        return 0
     if not IS_LINUX:
         with suppress(psutil.Error):
             return int(psutil.Process(pid).memory_full_info().uss)
@@ -112,7 +116,7 @@ def mapped_folders(folders: Iterable[str]) -> frozenset[str]:
     """Those of `folders` from which another process, but none that this one started, maps a file: a runtime may serve
     from there. Only processes that this user may inspect are seen, and no model that a runtime has copied into memory.
     macOS gives no answer."""
-    starts = {os.path.join(folder, ""): folder for folder in folders}
+    starts = {os.path.normcase(os.path.join(folder, "")): folder for folder in folders}
     ours = {os.getpid(), *descendants(os.getpid())}
     found: set[str] = set()
     for pid in psutil.pids():
@@ -125,8 +129,10 @@ def _maps(pid: int) -> str:
     """On Linux not by psutil: it reads `smaps`, for which the kernel counts every page of a mapped model."""
     if IS_LINUX:
         return _text(f"/proc/{pid}/maps")
-    with suppress(psutil.Error, AttributeError):  # psutil has no `memory_maps` on macOS
-        return "\n".join(one.path for one in psutil.Process(pid).memory_maps())
+    if sys.platform == "darwin":  # psutil has no `memory_maps` there
+        return ""
+    with suppress(psutil.Error, OSError):  # the second under Wine, which does not tell
+        return "\n".join(os.path.normcase(one.path) for one in psutil.Process(pid).memory_maps())
     return ""
 
 

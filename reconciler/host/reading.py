@@ -12,6 +12,7 @@ import stat
 import sys
 
 from reconciler.domain.errors import ReconcilerError
+from reconciler.host import system
 
 LIMIT = 64 << 20  # bytes; nothing that we write for ourselves comes near
 SLICE = 4 << 20
@@ -58,7 +59,7 @@ def read_trusted(path: str, limit: int) -> bytes:
         if not stat.S_ISREG(status.st_mode):
             raise NotTrusted(f"{path} is not a regular file")
         folder = os.path.dirname(os.path.realpath(path))
-        if os.name != "nt":  # Windows has no modes; there the folder's own rights must do (docs/configuration.md)
+        if system.HAS_OWNERS:  # Windows has no modes; there the folder's own rights must do (docs/configuration.md)
             _check_owner_and_mode(path, status)
             _check_owner_and_mode(folder, os.stat(folder))
         if status.st_size > limit:
@@ -71,13 +72,13 @@ def read_trusted(path: str, limit: int) -> bytes:
 def is_readable_by_all(path: str) -> bool:
     """Whether every user of this machine may read it: a file with a secret should not be."""
     try:
-        return os.name != "nt" and bool(os.stat(path).st_mode & stat.S_IROTH)
+        return system.HAS_OWNERS and bool(os.stat(path).st_mode & stat.S_IROTH)
     except OSError:
         return False
 
 
 def _check_owner_and_mode(path: str, status: os.stat_result) -> None:
-    ours = (0, os.geteuid())
+    ours = (0, system.user_id())
     mode = stat.S_IMODE(status.st_mode)
     if status.st_uid not in ours:
         hint = "chown it to root or to the user that runs reconciler: it decides whom this machine trusts"
@@ -86,7 +87,7 @@ def _check_owner_and_mode(path: str, status: os.stat_result) -> None:
         return  # as /tmp: no user can replace another's file in there
     if (
         mode & stat.S_IWOTH  # guard: a configuration that others can write
-        or (mode & stat.S_IWGRP and status.st_gid not in (0, os.getegid()))
+        or (mode & stat.S_IWGRP and status.st_gid not in (0, system.group_id()))
     ):
         who = "everybody" if mode & stat.S_IWOTH else f"group {status.st_gid}"
         raise NotTrusted(f"{path} can be written by {who} (mode {mode:o})", hint=f"chmod go-w {path}")
@@ -106,7 +107,7 @@ class SlowFile:
         """Bytes that were read; 0 at the end."""
         data = os.read(self._descriptor, most)
         self._hashing.update(data)
-        if data and hasattr(os, "posix_fadvise"):
+        if data and sys.platform == "linux":
             with contextlib.suppress(OSError):
                 os.posix_fadvise(self._descriptor, self.done, len(data), os.POSIX_FADV_DONTNEED)
         self.done += len(data)

@@ -4,6 +4,7 @@ exists elsewhere, and again by where the path really leads, so that no symlink l
 import os.path
 import posixpath
 import re
+import sys
 import unicodedata
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -85,14 +86,14 @@ _HINT = "the operator of the machine can allow more folders (--source-root)"
 
 
 def _spelled(written: str, beside: str, context: ParseContext) -> str:
-    if "\\" in written or _DRIVE.match(written):
+    if "\\" in written or (_DRIVE.match(written) and not _is_absolute(written)):
         raise InputRefused("PathSpelling", f"expected a path with forward slashes, got {shown(written)}")
     if "://" in written:
         raise InputRefused("PathSpelling", f"expected a path, got the address {shown(written)}")
     path = os.path.normpath(os.path.join(context.base, os.path.dirname(beside), written))
     if not _allowed(path, written, context):  # guard: a path stays in the repository
         message = f"expected a path inside the repository, got {shown(written)}"
-        hint = "write it relative to this file" if posixpath.isabs(written) else _HINT
+        hint = "write it relative to this file" if _is_absolute(written) else _HINT
         raise InputRefused("PathOutside", message, hint)
     return path
 
@@ -100,8 +101,13 @@ def _spelled(written: str, beside: str, context: ParseContext) -> str:
 def _allowed(path: str, written: str, context: ParseContext) -> bool:
     """An absolute path means one machine, so only the operator of that machine can make it right."""
     # guard: an absolute path is for the operator
-    roots = context.roots if posixpath.isabs(written) else (context.checkout, *context.roots)
+    roots = context.roots if _is_absolute(written) else (context.checkout, *context.roots)
     return any(inside(path, root) for root in roots)
+
+
+def _is_absolute(written: str) -> bool:
+    """On Windows also with the letter of a drive, as in D:/models."""
+    return posixpath.isabs(written) or (sys.platform == "win32" and re.match("[A-Za-z]:/", written) is not None)
 
 
 def inside(path: str, root: str) -> bool:

@@ -5,7 +5,6 @@ packages.
 """
 
 import os
-import pwd
 import re
 import stat
 from collections.abc import Iterator
@@ -26,11 +25,12 @@ from reconciler.host.cage import ADVICE, CLOSED, CageMissing, find
 from reconciler.host.clock import now, seconds_between
 from reconciler.host.disk_usage import disk_free
 from reconciler.host.durable import is_temporary
-from reconciler.host.facts import host_name, read_facts
+from reconciler.host.facts import host_name, read_facts, serves_only
 from reconciler.host.lock import holder
 from reconciler.host.ownership import read_owner
 from reconciler.host.places import installed_versions
 from reconciler.host.reading import NotTrusted, is_readable_by_all, names_in
+from reconciler.host.system import HAS_OWNERS, user_id, user_name
 from reconciler.manifests.selector import labels_of
 from reconciler.registry.credentials import logins_of
 from reconciler.registry.signing_keys import KeyUnusable, VerificationKey
@@ -144,6 +144,10 @@ def _packages() -> Iterator[Diagnosis]:
     pins = {name: pin for name, pin in TOOLS.items() if not name.startswith("reconciler-")}
     pins |= SERVING_TOOLS | ADAPTER_TOOLS
     installed = installed_versions(pins)
+    if why := serves_only():
+        advice = "build on another machine (`reconciler build`), and name its registry with role pull"
+        yield Diagnosis("packages", "warning", f"this machine serves and does not convert: {why}", advice)
+        pins = SERVING_TOOLS
     for name, pin in pins.items():
         found = installed.get(name, "")
         if found.partition("+")[0] == pin:  # torch has versions such as 2.13.0+cpu
@@ -181,25 +185,25 @@ def _memory(configured: int) -> Diagnosis:
 
 
 def _permissions(layout: Layout, backend: Backend) -> Iterator[Diagnosis]:
-    me = _user(os.geteuid())
+    me = user_name(user_id())
     each = parts_of(backend)
     for name, path in (("root", layout.root), *(("cache", one.catalog) for one in each)):
         yield _folder(name, path, me)
     for path in (layout.lock, layout.owner, *(one.index for one in each)):
         if os.path.exists(path) and not os.access(path, os.R_OK | os.W_OK):
-            advice = f"run reconciler as {_user(os.stat(path).st_uid)}, or give the file to {me}"
+            advice = f"run reconciler as {user_name(os.stat(path).st_uid)}, or give the file to {me}"
             yield Diagnosis("permissions", "error", f"{me} cannot write {path}", advice)
 
 
 def _folder(name: str, path: str, me: str) -> Diagnosis:
     there = _nearest(path)
     if not os.access(there, os.R_OK | os.W_OK | os.X_OK):
-        advice = f"run reconciler as {_user(os.stat(there).st_uid)}, or choose another --{name}"
+        advice = f"run reconciler as {user_name(os.stat(there).st_uid)}, or choose another --{name}"
         return Diagnosis("permissions", "error", f"{me} cannot write {there}, where the {name} is", advice)
     if there != path:
         return Diagnosis("permissions", "ok", f"the {name} {path} does not exist yet and can be made")
     mode = stat.S_IMODE(os.stat(path).st_mode)
-    if mode & 0o022:
+    if HAS_OWNERS and mode & 0o022:
         advice = f"chmod go-w {path}: who can write there controls what is served"
         return Diagnosis("permissions", "warning", f"others can write the {name} {path} (mode {mode:o})", advice)
     seen = "others can list it" if mode & 0o005 == 0o005 else "only its owner and group can list it"
@@ -212,7 +216,7 @@ def _cage(mode: str) -> Diagnosis:
         found = find(mode)
     except CageMissing as error:
         return Diagnosis("cage", "error", str(error), error.hint)
-    if found.name in CLOSED:
+    if found.name in CLOSED or serves_only():
         return Diagnosis("cage", "ok", f"the converter's cage is {found.name}")
     if mode == "off":
         return Diagnosis("cage", "warning", "the converter has no cage: it is switched off", "use --cage auto")
@@ -332,10 +336,3 @@ def _nearest(path: str) -> str:
     while not os.path.lexists(path) and os.path.dirname(path) != path:
         path = os.path.dirname(path)
     return path
-
-
-def _user(number: int) -> str:
-    try:
-        return pwd.getpwuid(number).pw_name
-    except KeyError:
-        return f"uid {number}"

@@ -87,7 +87,8 @@ class VariantFacts:
             return f"{self.observed.answers.code}: {self.observed.answers.unreached}"
         if not self.wanted.source_is_here:
             return "no archive that was imported has it, and its source is not on this machine"
-        return "no registry of this machine has it yet, and its configuration says convert: registry-only"
+        because = self.observed.serves_only or "its configuration says convert: registry-only"
+        return f"no registry of this machine has it yet, and {because}"
 
     @property
     def served_number(self) -> int | None:

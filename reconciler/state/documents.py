@@ -23,6 +23,11 @@ _cache: dict[str, tuple[bytes, Any]] = {}
 MOST_CACHED = 5_000
 
 
+def name_in(folder: str, path: str) -> str:
+    """Of a document, the same on every system."""
+    return os.path.relpath(path, folder).replace(os.sep, "/")
+
+
 class RecordCodec(Codec[T]):
     """Ignores unknown top-level fields, so that a record of a later version stays readable after a downgrade."""
 

@@ -17,6 +17,7 @@ from typing import Any, BinaryIO
 from reconciler.domain.digest import of_bytes
 from reconciler.host import durable
 from reconciler.host.clock import now
+from reconciler.host.system import in_use
 
 Event = dict[str, Any]
 
@@ -44,8 +45,17 @@ class Line:
 def append(path: str, event: Event) -> None:
     durable.make_folder(os.path.dirname(path))
     if os.path.exists(path) and os.path.getsize(path) >= FULL:
-        durable.rename(path, older(path))
+        _put_aside(path)
     durable.append_line(path, json.dumps(event, separators=(",", ":"), allow_nan=False).encode())
+
+
+def _put_aside(path: str) -> None:
+    """On Windows not while somebody reads it: then it grows, and the next event tries again."""
+    try:
+        durable.rename(path, older(path))
+    except OSError as error:
+        if not in_use(error):
+            raise
 
 
 def mend(path: str) -> None:

@@ -116,7 +116,7 @@ class Records:
             origins=self.origins(),
             # Most variants never had a second number, and then there is nothing to go back to.
             history={n: held for n, one in variants.items() if one.high_water > 1 and (held := self.history(n))},
-            damaged=tuple(os.path.relpath(path, self._folder) for path in damaged),
+            damaged=tuple(documents.name_in(self._folder, path) for path in damaged),
         )
         self._known = completed(recorded, owner=owner, markers=markers, registrations=registrations)
         return self._known
@@ -136,7 +136,7 @@ class Records:
             one.read(damaged.append)
         for name in self.with_history():
             self._history(name).read(damaged.append)
-        return tuple(os.path.relpath(path, self._folder) for path in damaged)
+        return tuple(documents.name_in(self._folder, path) for path in damaged)
 
     def save_release(self, release: RecordedRelease) -> None:
         high_water = max(self._variant(release.variant).high_water, release.number)
@@ -355,7 +355,7 @@ class Records:
     def _set_aside(self, path: str) -> None:
         """With an event, because what only this document knew is lost."""
         durable.set_aside(path)
-        name = f"records/{os.path.relpath(path, self._folder)}"
+        name = f"records/{documents.name_in(self._folder, path)}"
         self._aside.append(name)
         message = f"{name} was damaged and is kept beside it; what only it knew is forgotten"
         self.add_event("record.set-aside", reason="Damaged", message=message)

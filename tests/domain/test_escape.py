@@ -1,7 +1,6 @@
 """Foreign text can be shown anywhere and acts nowhere."""
 
 import json
-import os
 
 import pytest
 
@@ -15,7 +14,7 @@ from reconciler.domain.text.escape import for_annotation, for_json, for_markdown
         ("\x1b[2J", "\\x1b[2J"),
         ("\u202eevil", "\\u202eevil"),
         ("a\u2028b", "a\\u2028b"),
-        (os.fsdecode(b"\xff.onnx"), "\\udcff.onnx"),
+        ("\udcff.onnx", "\\udcff.onnx"),
         ("\ud83d", "\\ud83d"),
     ],
 )
@@ -26,7 +25,7 @@ def test_what_a_terminal_would_act_on_or_cannot_encode_is_escaped(text: str, sho
     for_annotation(text).encode()
 
 
-@pytest.mark.parametrize("text", ["ü 日本語\n\t\\", "\x1b[2J\x7f\x85", "\u202e\u2028", os.fsdecode(b"\xff")])
+@pytest.mark.parametrize("text", ["ü 日本語\n\t\\", "\x1b[2J\x7f\x85", "\u202e\u2028", "\udcff"])
 def test_json_means_the_same(text: str) -> None:
     shown = for_json(json.dumps({"a": [text]}, ensure_ascii=False, indent=1))
     assert json.loads(shown) == {"a": [text]}

@@ -28,7 +28,7 @@ ROLLS, MENDED = ("20", "150") if NIGHTLY else ("2", "3")  # at random, at each e
 OF_GIT, OF_OURS = ("1", "1") if FULL else ("6", "2")  # of so many events one
 STATES = 10_000
 EVERY = 1 if NIGHTLY else 6 if FULL else 18
-FLUSHES_SOMETHING = re.compile(r"(?:durable\.|os\.)?(?:_flush|flush_\w+|fsync)\(")
+FLUSHES_SOMETHING = re.compile(r"(?:durable\.|os\.|system\.)?(?:_flush|flush_\w+|fsync)\(")
 
 
 @pytest.mark.slow
@@ -89,6 +89,7 @@ def test_every_flush_of_the_program_is_taken_out_by_a_mutant() -> None:
     flushes = [
         (path.relative_to(REPOSITORY).as_posix(), ast.unparse(node))
         for path in (REPOSITORY / "reconciler").rglob("*.py")
+        if path.parent.name != "system"  # what a flush is on each system: `durable` alone asks for one
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
         if isinstance(node, ast.Expr) and FLUSHES_SOMETHING.match(ast.unparse(node))
     ]

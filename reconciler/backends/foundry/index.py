@@ -10,6 +10,7 @@ import errno
 import json
 import os
 import re
+import sys
 import time
 from functools import lru_cache
 
@@ -112,8 +113,10 @@ def _broken(path: str, reason: str, hint: str = "") -> CatalogBroken:
 
 
 def lock_holder(cache_dir: str) -> str:
-    """`pid 123 (name)`; "" when the catalog's lock is free, and outside Linux. Any application that shares the cache
-    may hold it; meanwhile every call of every other one waits, up to ten minutes."""
+    """`pid 123 (name)`; "" when the catalog's lock is free, and outside Linux, which alone tells. Any application that
+    shares the cache may hold it; meanwhile every call of every other one waits, up to ten minutes."""
+    if not sys.platform.startswith("linux"):
+        return ""
     with contextlib.suppress(OSError, ValueError, IndexError):
         status = os.stat(os.path.join(cache_dir, LOCK))
         place = f"{os.major(status.st_dev):02x}:{os.minor(status.st_dev):02x}:{status.st_ino}"

@@ -9,6 +9,8 @@ from typing import Any
 
 from reconciler.domain.errors import PermanentError
 
+_LIBRARIES = (".so", ".dll", ".dylib")
+
 Pointer = ctypes.c_void_p
 _Ids, _Out, _Text, _Size = ctypes.POINTER(ctypes.c_int32), ctypes.POINTER(Pointer), ctypes.c_char_p, ctypes.c_size_t
 _FUNCTIONS: dict[str, tuple[list[Any], Any]] = {
@@ -96,7 +98,8 @@ def _of_2() -> str:
     from foundry_local_sdk import ModelInfoBuilder
 
     ModelInfoBuilder().close()
-    (path,) = (one for one in (files("onnxruntime_genai_core") / "bin").iterdir() if "onnxruntime-genai" in one.name)
+    beside = (one for one in (files("onnxruntime_genai_core") / "bin").iterdir() if "onnxruntime-genai" in one.name)
+    (path,) = (one for one in beside if one.name.endswith(_LIBRARIES))  # Windows has an import library beside it
     return str(path)
 
 

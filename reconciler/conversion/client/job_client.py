@@ -8,7 +8,6 @@ import base64
 import errno
 import os
 import shutil
-import signal
 import stat
 import threading
 import time
@@ -29,6 +28,7 @@ from reconciler.domain.errors import (
 from reconciler.domain.text.escape import one_line
 from reconciler.host import cage
 from reconciler.host.child import Child
+from reconciler.host.system import kill
 
 OnProgress = Callable[[float, str], None]
 
@@ -59,7 +59,7 @@ class Attempt:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._pid = 0  # of the forked job, until the worker has waited for it
+        self._pid = 0  # of the job, until the worker has waited for it
         self.begun = False
         self._cancelled = threading.Event()
 
@@ -76,8 +76,7 @@ class Attempt:
         with self._lock:
             self._cancelled.set()
             if self._pid:
-                with suppress(ProcessLookupError):
-                    os.kill(self._pid, signal.SIGKILL)
+                kill(self._pid)
 
     def running_as(self, pid: int) -> None:
         with self._lock:
@@ -98,8 +97,7 @@ class Attempt:
 def follow(child: Child, order: Order, on_progress: OnProgress, attempt: Attempt) -> dict[str, Any]:
     """Begin the job and poll it until it ends or its time is over."""
     job = {"job": order.scratch}
-    # Where jobs cannot be forked, the whole conversion happens before `begin` is answered.
-    begun = child.call("begin", {"order": ORDER.write(order)}, timeout=IMPORT_SECONDS + order.timeout)
+    begun = child.call("begin", {"order": ORDER.write(order)}, timeout=IMPORT_SECONDS)
     # In a process namespace of its own the worker's process ids are those of other processes here.
     attempt.running_as(begun["pid"] if begun.get("worker") == child.pid else 0)
     since = time.monotonic()

@@ -6,6 +6,7 @@ Not caught: what a job allocates within a tenth of a second; memory files that i
 """
 
 import os
+import sys
 import threading
 from collections.abc import Callable, Iterable
 from contextlib import suppress
@@ -13,6 +14,7 @@ from contextlib import suppress
 from reconciler.conversion.order import DISK_LIMIT, MEMORY_LIMIT, PROCESS_LIMIT
 from reconciler.conversion.worker.running import Breach, Running
 from reconciler.host import processes
+from reconciler.host.system import allocated
 
 LOOK_SECONDS = 0.1
 LOOKS_A_COUNT = 5  # a folder is measured less often than memory
@@ -54,8 +56,9 @@ class Guard:
             known = {job.pid for job in self._jobs()}
             for pid in set(processes.children(os.getpid())) - known:
                 processes.end(pid)
-                with suppress(ChildProcessError):
-                    os.waitpid(pid, os.WNOHANG)
+                if sys.platform != "win32":
+                    with suppress(ChildProcessError):
+                        os.waitpid(pid, os.WNOHANG)
 
 
 def _breach(job: Running, *, measure_disk: bool) -> Breach | None:
@@ -75,5 +78,5 @@ def size_of(folder: str) -> int:
     for parent, folders, names in os.walk(folder):
         for name in (*folders, *names):
             with suppress(OSError):  # it has just gone
-                total += os.lstat(os.path.join(parent, name)).st_blocks * 512
+                total += allocated(os.lstat(os.path.join(parent, name)))
     return total

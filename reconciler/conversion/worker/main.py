@@ -1,11 +1,12 @@
-"""The converter's process: imports everything once, then runs each conversion as a fork of itself.
+"""The converter's process: imports everything once, then runs each conversion as a fork of itself, or where that cannot
+be in a new process (`spawned`).
 
 All requests (prepare, begin, poll, stop) are short, so that one worker runs several jobs and a hanging job never blocks
-it. Where there is no fork (Windows) a job runs in this process while `begin` is answered: its crash ends the worker,
-and it has no progress.
+it.
 """
 
 import os
+import sys
 from typing import Any
 
 from reconciler.conversion.order import NO_NETWORK, ORDER, Order
@@ -13,25 +14,26 @@ from reconciler.conversion.worker import tools
 from reconciler.conversion.worker.fidelity import compare
 from reconciler.conversion.worker.guard import Guard
 from reconciler.conversion.worker.job import convert
-from reconciler.conversion.worker.running import Running, Work, answer_of
+from reconciler.conversion.worker.running import JobProcess, Running, Work, answer_of, confined
+from reconciler.conversion.worker.spawned import JOB, Spawned, be_the_job, module_of_this_process
 from reconciler.conversion.worker.staging import model_config
-from reconciler.host import confine
+from reconciler.host import confine, system
 from reconciler.host.child_side import Emit, Json, serve
-
-CAN_FORK = hasattr(os, "fork")
 
 
 class ConversionWorker:
     """`work` does one conversion. Test workers need no tools."""
 
-    def __init__(self, work: Work, *, needs_tools: bool = True) -> None:
+    def __init__(self, work: Work, *, needs_tools: bool = True, forks: bool = system.FORKS) -> None:
         self._work = work
         self._needs_tools = needs_tools
+        self._forks = forks
         self._jobs: dict[str, Running] = {}
-        self._ended: dict[str, Json] = {}
         self._guard = Guard(lambda: tuple(self._jobs.values()))
 
     def serve(self) -> None:
+        if sys.argv[1:] == [JOB]:
+            be_the_job(lambda order: answer_of(order, self._work_from_the_start))
         if os.environ.pop(NO_NETWORK, ""):
             confine.leave_network()
         confine.stay_private()
@@ -45,28 +47,29 @@ class ConversionWorker:
             self._guard.stop()
 
     def prepare(self, parameters: Json, emit: Emit) -> Json:
-        if self._needs_tools:
+        if self._needs_tools and self._forks:
             tools.load(*parameters["purposes"])
         return {}
 
     def begin(self, parameters: Json, emit: Emit) -> Json:
         order = ORDER.read(parameters["order"])
-        if self._needs_tools:
-            tools.check_versions(order.recipe.tools)
-            tools.load(order.recipe.precision, *(["adapter"] if order.adapter else []))
-            tools.load_architecture(str(model_config(order.source).get("model_type", "")))
+        if self._forks:
+            self._load_tools(order)
         name = order.scratch
-        if CAN_FORK:
-            with self._guard.forking:
-                self._jobs[name] = Running(order, self._work)
-            return {"pid": self._jobs[name].pid, "worker": os.getpid()}
-        self._ended[name] = {"ended": {"peak_memory_bytes": 0} | answer_of(order, self._work)}
-        return {}
+        with self._guard.forking:
+            process = self._started(order)
+            self._jobs[name] = Running(order, process)
+        return {"pid": process.pid, "worker": os.getpid()}
+
+    def _started(self, order: Order) -> JobProcess:
+        if self._forks and sys.platform != "win32":
+            from reconciler.conversion.worker.forked import Forked  # it does not load on Windows
+
+            return Forked(order, self._work)
+        return Spawned(order, module_of_this_process())
 
     def poll(self, parameters: Json, emit: Emit) -> Json:
         name = parameters["job"]
-        if name in self._ended:
-            return self._ended.pop(name)
         state = self._jobs[name].poll()
         if "ended" in state:
             del self._jobs[name]
@@ -79,6 +82,16 @@ class ConversionWorker:
         output = job.kill()
         del self._jobs[parameters["job"]]  # only now: the guard would end what it does not find here
         return output
+
+    def _load_tools(self, order: Order) -> None:
+        if self._needs_tools:
+            tools.check_versions(order.recipe.tools)
+            tools.load(order.recipe.precision, *(["adapter"] if order.adapter else []))
+            tools.load_architecture(str(model_config(order.source).get("model_type", "")))
+
+    def _work_from_the_start(self, order: Order) -> dict[str, Any] | None:
+        self._load_tools(order)
+        return confined(order, self._work)
 
 
 def work(order: Order) -> dict[str, Any] | None:

@@ -1,5 +1,5 @@
-"""One job in a process of its own, forked from the worker: everything is imported already (0.4 s instead of 10), and
-the job's memory, hangs and crashes do not touch the worker.
+"""One job in a process of its own: its memory, hangs and crashes do not touch the worker. It is a fork of the
+worker where that is safe (`forked`), and else a new interpreter (`spawned`).
 
 Before it reads a foreign byte it gives up its rights (`host.confine`, and Landlock where there is one). Its output and
 its answer come through two pipes. The output is limited, because a converter may print without end, and it also tells
@@ -16,8 +16,7 @@ import sys
 import tempfile
 import traceback
 from collections.abc import Callable
-from contextlib import suppress
-from typing import Any, NoReturn
+from typing import Any, Protocol
 
 from reconciler.conversion.order import DISK_LIMIT, Order
 from reconciler.conversion.worker.staging import model_config
@@ -31,8 +30,8 @@ Breach = tuple[str, str]  # of a limit: code and message
 
 LOG_LIMIT = 4 << 20  # bytes
 ANSWER_LIMIT = 1 << 20  # bytes; MESSAGE_LIMIT characters of it may be escaped
-READ_AT_ONCE = 1 << 16
-READS_A_POLL = 64  # a job that prints without end must not keep us from its time limit
+# By TerminateProcess, as the task manager and psutil do it; no memory; no room in the paging file.
+ENDED_BY_OTHERS = (1, 15, 0xC0000017, 0xC000012D)
 
 _LAYER = re.compile(rb"Reading layer (\d+)")
 _STEPS = (  # what the builder prints
@@ -73,50 +72,55 @@ class Progress:
             self.fraction, self.text = round(fraction, 3), text
 
 
-class Running:
-    """One forked job. The guard sets `breach` and ends it."""
+class JobProcess(Protocol):
+    pid: int
 
-    def __init__(self, order: Order, work: Work) -> None:
+    def poll(self) -> tuple[int, int] | None:
+        """None while it runs; then its exit code (negative: the signal), and the most bytes that it has held."""
+
+    def drain(self, take_output: Callable[[bytes], None], take_answer: Callable[[bytes], None]) -> None:
+        """What it has written since the last call. Never waits."""
+
+    def wait(self) -> None:
+        """Until it has ended, which it is about to do."""
+
+    def close(self) -> None: ...
+
+
+class Running:
+    """One job. The guard sets `breach` and ends it."""
+
+    def __init__(self, order: Order, process: JobProcess) -> None:
         self.scratch, self.bounds = order.scratch, order.bounds
         self.breach: Breach | None = None
+        self.pid = process.pid
+        self._process = process
         self._unsent = bytearray()
         self._printed = 0
         self._progress = Progress(order.source)
         self._answer = b""
-        printed, to_print = os.pipe()
-        answered, to_answer = os.pipe()
-        sys.stdout.flush()  # or the job would print it again
-        sys.stderr.flush()
-        self.pid = os.fork()
-        if self.pid == 0:
-            _be_the_job(order, work, to_print, to_answer)
-        os.close(to_print)
-        os.close(to_answer)
-        self._pipes = {printed: self._take_output, answered: self._take_answer}
-        for pipe in self._pipes:
-            os.set_blocking(pipe, False)
 
     def poll(self) -> dict[str, Any]:
         """{"fraction", "text"} while it runs; then {"ended": {"peak_memory_bytes"}} or {"ended": {"error": ...}}; each
         with {"output"} for the log, in base 64."""
-        pid, status, usage = os.wait4(self.pid, os.WNOHANG)  # before the pipes: what it wrote before its end is in them
+        over = self._process.poll()  # before the pipes: what it wrote before its end is in them
         self._drain()
-        if not pid:
+        if over is None:
             return {"fraction": self._progress.fraction, "text": self._progress.text} | self._output()
-        self._close()
-        scale = 1 if sys.platform == "darwin" else 1024
-        ended = {"peak_memory_bytes": usage.ru_maxrss * scale} | self._answered(status)
+        self._process.close()
+        code, peak = over
+        ended = {"peak_memory_bytes": peak} | self._answered(code)
         return {"ended": ended} | self._output()
 
     def kill(self) -> dict[str, Any]:
         """Returns {"output"} for the log, if there is more."""
         try:
             processes.end(self.pid)
-            os.waitpid(self.pid, 0)
+            self._process.wait()
         except (ProcessLookupError, ChildProcessError):  # it has ended and was waited for
             return {}
         self._drain()
-        self._close()
+        self._process.close()
         return self._output()
 
     def _output(self) -> dict[str, str]:
@@ -124,21 +128,18 @@ class Running:
         self._unsent.clear()
         return {"output": output} if output else {}
 
-    def _answered(self, status: int) -> dict[str, Any]:
+    def _answered(self, code: int) -> dict[str, Any]:
         if self.breach is not None:
-            code, message = self.breach
-            return {"error": {"code": code, "message": f"the converter was ended: {message}"}}
+            breached, message = self.breach
+            return {"error": {"code": breached, "message": f"the converter was ended: {message}"}}
         try:
             answer: dict[str, Any] = json.loads(self._answer)
             return answer
         except ValueError:
-            return {"error": _error(status)}
+            return {"error": _error(code)}
 
     def _drain(self) -> None:
-        for pipe, take in self._pipes.items():
-            with suppress(BlockingIOError):
-                for _ in range(READS_A_POLL):
-                    take(os.read(pipe, READ_AT_ONCE))
+        self._process.drain(self._take_output, self._take_answer)
 
     def _take_output(self, data: bytes) -> None:
         self._progress.read(data)
@@ -151,44 +152,21 @@ class Running:
     def _take_answer(self, data: bytes) -> None:
         self._answer += data[: max(0, ANSWER_LIMIT - len(self._answer))]
 
-    def _close(self) -> None:
-        for pipe in self._pipes:
-            os.close(pipe)
-        self._pipes = {}
+
+def _error(code: int) -> dict[str, str]:
+    """Of a job that ended without an answer. A crash comes from the converter and comes again; these signals, and on
+    Windows these exit codes, come from others, first of all from a system without memory."""
+    if code >= 0:
+        kind = ConverterLost if sys.platform == "win32" and code in ENDED_BY_OTHERS else ConversionFailed
+        return {"code": kind.code, "message": f"the converter ended with exit code {code} and no answer"}
+    number = signal.Signals(-code)
+    killed = number.name in ("SIGKILL", "SIGTERM", "SIGHUP")
+    hint = " (out of memory?)" if number.name == "SIGKILL" else ""
+    kind = ConverterLost if killed else ConversionFailed
+    return {"code": kind.code, "message": f"the converter was killed by {number.name}{hint}"}
 
 
-def _error(status: int) -> dict[str, str]:
-    """Of a job that ended without an answer. A crash comes from the converter and comes again; these signals come from
-    others, first of all from a kernel without memory."""
-    if not os.WIFSIGNALED(status):
-        ending = f"ended with exit code {os.waitstatus_to_exitcode(status)} and no answer"
-        return {"code": ConversionFailed.code, "message": f"the converter {ending}"}
-    number = signal.Signals(os.WTERMSIG(status))
-    killed = number in (signal.SIGKILL, signal.SIGTERM, signal.SIGHUP)
-    hint = " (out of memory?)" if number == signal.SIGKILL else ""
-    code = (ConverterLost if killed else ConversionFailed).code
-    return {"code": code, "message": f"the converter was killed by {number.name}{hint}"}
-
-
-def _be_the_job(order: Order, work: Work, to_print: int, to_answer: int) -> NoReturn:
-    """Never returns into the worker's loop, whatever happens."""
-    code = 1
-    try:
-        _die_with_the_worker()
-        os.dup2(to_print, 1)
-        os.dup2(to_print, 2)
-        confine.forget_open_files(to_answer)  # the worker's own answers, and the pipes of other jobs
-        answer = answer_of(order, lambda order: _confined(order, work))
-        with os.fdopen(to_answer, "wb") as pipe:
-            pipe.write(json.dumps(answer).encode())
-        code = 0
-    finally:
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(code)
-
-
-def _confined(order: Order, work: Work) -> dict[str, Any] | None:
+def confined(order: Order, work: Work) -> dict[str, Any] | None:
     bounds = order.bounds
     confine.die_first()
     confine.stay_private()
@@ -217,11 +195,3 @@ def answer_of(order: Order, work: Work) -> dict[str, Any]:
         traceback.print_exc()
         code = error.code if isinstance(error, ReconcilerError) else ConversionFailed.code
         return {"error": {"code": code, "message": str(error)[:MESSAGE_LIMIT] or type(error).__name__}}
-
-
-def _die_with_the_worker() -> None:
-    """On other systems than Linux the worker's whole process group is killed, with this process in it."""
-    if sys.platform.startswith("linux"):
-        import ctypes
-
-        ctypes.CDLL(None).prctl(1, signal.SIGKILL, 0, 0, 0)  # PR_SET_PDEATHSIG

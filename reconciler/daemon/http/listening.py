@@ -1,6 +1,7 @@
 """The address of `--listen`: HOST:PORT, a unix socket, or off. Loopback unless another is written out in full."""
 
 import re
+import sys
 from dataclasses import dataclass
 from ipaddress import ip_address
 
@@ -55,6 +56,8 @@ def parse_address(text: str) -> Address | None:
     if text == OFF:
         return None
     if text.startswith(_UNIX + "/"):
+        if sys.platform == "win32":
+            raise UsageError("--listen: there are no unix sockets on Windows", hint=f"as in --listen {DEFAULT}")
         return Address(path=text.removeprefix(_UNIX))
     match = re.fullmatch(r"(\[[0-9a-fA-F:.]+\]|[^:\[\]]+):(\d{1,5})", text, re.ASCII)
     try:

@@ -44,7 +44,7 @@ class HttpServer(socketserver.ThreadingTCPServer):
         # Connections whose request has not been read yet, and since when; oldest first.
         self._silent: dict[socket.socket, float] = {}
         self._lock = threading.Lock()
-        if address.path:
+        if address.path and sys.platform != "win32":  # there `listening` refuses it
             self.address_family = socket.AF_UNIX
         elif ":" in address.host:
             self.address_family = socket.AF_INET6

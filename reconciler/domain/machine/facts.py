@@ -26,6 +26,11 @@ class Facts:
     execution_providers: tuple[str, ...] = (DEFAULT_PROVIDER.name,)
 
 
+def serves_only(os: str, arch: str) -> str:
+    """Why a machine of this kind cannot convert; "" when it can."""
+    return "there is no PyTorch for Windows on Arm" if (os, arch) == ("windows", "arm64") else ""
+
+
 @dataclass(frozen=True, kw_only=True)
 class StorageLimits:
     """Bytes. `disk_quota` is what the root may use in all (None: no limit), `disk_reserve` what stays free."""

@@ -20,6 +20,7 @@ from reconciler.domain.text.escape import one_line
 from reconciler.domain.text.quoting import nearest
 from reconciler.host.codec import unique
 from reconciler.host.stamps import StampBook
+from reconciler.host.system import allocated
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -80,9 +81,8 @@ class Folder:
             raise InputRefused("LinkLeadsOut", message, "put the file itself there")
         if not os.access(path, os.R_OK):
             raise denied()
-        allocated = getattr(status, "st_blocks", None)
         # guard: a sparse file is no model
-        if status.st_size >= SPARSE_FROM and allocated is not None and allocated * 512 < status.st_size // 4:
+        if status.st_size >= SPARSE_FROM and allocated(status) < status.st_size // 4:
             raise InputRefused("FileSparse", f"{status.st_size} bytes long, but most of them were never written")
         if status.st_size < lfs_pointer.LONGEST:
             with self.opened(name) as file:

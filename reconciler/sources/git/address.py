@@ -9,7 +9,8 @@ import os
 import posixpath
 import re
 from dataclasses import dataclass
-from urllib.parse import quote, urlsplit
+from pathlib import Path
+from urllib.parse import urlsplit
 
 from reconciler.domain.errors import UsageError
 from reconciler.domain.text.quoting import shown
@@ -19,6 +20,7 @@ _USER = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+-]*")
 _TOKEN = re.compile(r"gh[a-z]_|github_pat_|glpat-|hf_|.{65}")
 _PATH = re.compile(r"/[A-Za-z0-9._~%+@=,/-]+")
 _BRANCH = re.compile(r"(?!-)[^\x00-\x20\x7f~^:?*\[\\+]+")
+_ON_DRIVE = re.compile(r"[A-Za-z]:[\\/]")  # of Windows: no host of scp has one letter and a path that begins so
 _SCP = re.compile(r"(?P<user>[\w.-]+@)?(?P<host>[\w.-]+):(?!//|:)(?P<path>.+)")
 
 
@@ -130,7 +132,7 @@ def _file(url: str, allowed: bool) -> str:
 
 def _local(path: str, allowed: bool) -> str:
     """A path on this machine; or what looks like scp's `host:path`, which has an exact spelling too."""
-    if written := _SCP.fullmatch(path):
+    if not _ON_DRIVE.match(path) and (written := _SCP.fullmatch(path)):
         user, host, inner = written["user"] or "", written["host"], written["path"].lstrip("/")
         if not os.path.exists(path):
             raise _refused(
@@ -138,7 +140,7 @@ def _local(path: str, allowed: bool) -> str:
             )
     if not allowed:
         raise _refused(f"{shown(path)!r} is no https or ssh URL", hint="a path on this machine wants --allow-file")
-    return "file://" + quote(os.path.abspath(path).replace(os.sep, "/"))
+    return Path(os.path.abspath(path)).as_uri()
 
 
 def _refused(message: str, hint: str = "as in --repo https://host/group/repository.git") -> UsageError:

@@ -3,7 +3,6 @@ started are gone."""
 
 import contextlib
 import os
-import signal
 import threading
 import time
 from typing import IO, Any
@@ -64,10 +63,7 @@ def end(process: Any, *readers: Reader) -> None:
     """Kill it with its whole group (the transport and index-pack are in it), and close its pipes."""
     if process.poll() is None:
         with contextlib.suppress(OSError):
-            if os.name == "nt":
-                process.kill()
-            else:
-                os.killpg(process.pid, signal.SIGKILL)
+            process.group.end()
         process.wait()
     for reader in readers:
         reader.join(1.0)

@@ -14,6 +14,7 @@ import contextlib
 import os
 import shlex
 import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -22,6 +23,7 @@ from typing import Any
 
 from reconciler.domain.errors import PermanentError
 from reconciler.domain.text.quoting import printable
+from reconciler.host import system
 from reconciler.sources.git.process import COMPLAINT, Reader, end, watched
 
 # Seconds.
@@ -168,8 +170,9 @@ class GitRunner:
                 istream=stdin,
                 env={**passed_on, **self._environment()},
                 shell=False,
-                start_new_session=os.name != "nt",
+                **system.NEW_GROUP,
             )
+        started.proc.group = system.Group(started.proc)
         _bound_memory(started.proc.pid)  # guard: git has a bound of memory
         return started
 
@@ -230,12 +233,11 @@ def version() -> str:
 def _bound_memory(pid: int) -> None:
     """Some hundred bytes of deltas stand for a terabyte, and git holds in memory what they expand to. What it starts
     later is bound too. Only Linux lets a process be bound from outside."""
-    try:
+    if sys.platform == "linux":
         from resource import RLIMIT_DATA, prlimit
-    except ImportError:
-        return
-    with contextlib.suppress(OSError):  # it has ended already
-        prlimit(pid, RLIMIT_DATA, (MEMORY, MEMORY))
+
+        with contextlib.suppress(OSError):  # it has ended already
+            prlimit(pid, RLIMIT_DATA, (MEMORY, MEMORY))
 
 
 @cache

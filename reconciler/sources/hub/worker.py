@@ -7,7 +7,6 @@ huggingface_hub 2.4 throws a partial download away when its process ends, and ta
 only its inner `http_get` is used, on a partial file of our own: it asks for the rest by Range, also in a later process.
 """
 
-import contextlib
 import errno
 import functools
 import itertools
@@ -17,6 +16,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from reconciler.domain.errors import InputRefused
+from reconciler.host import confine
 from reconciler.host.child_side import Emit, Json, serve
 
 LONGEST_WAIT = 60  # seconds that we sit out when the hub says so; a longer one is the caller's to plan
@@ -138,10 +138,7 @@ def _token() -> str | bool:
 
 
 def _bound_memory() -> None:
-    with contextlib.suppress(ImportError, OSError, ValueError):  # Windows; a smaller bound than ours
-        import resource
-
-        resource.setrlimit(resource.RLIMIT_DATA, (MEMORY, MEMORY))
+    confine.limit(RLIMIT_DATA=MEMORY)
 
 
 @functools.cache

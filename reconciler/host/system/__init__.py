@@ -1,0 +1,85 @@
+"""What Windows does otherwise than Linux and macOS, under one set of names: `windows` and `posix` each define all of
+them, and this package is the one of the two that fits. No other module asks for a call that only one of them has;
+`mypy --platform win32` (in `make test-windows`) says so. What Linux alone has is in `confine`, `cage` and `processes`.
+"""
+
+import sys
+
+if sys.platform == "win32":
+    from reconciler.host.system.windows import (
+        ENDING,
+        FORKS,
+        HAS_OWNERS,
+        NEW_GROUP,
+        PASSES_ON,
+        WAKING,
+        Group,
+        allocated,
+        clone,
+        flush_folder,
+        fsync,
+        group_id,
+        in_use,
+        interpreter,
+        kill,
+        kill_own_group,
+        patiently,
+        peak_memory,
+        release,
+        settle_streams,
+        try_lock,
+        user_id,
+        user_name,
+    )
+else:
+    from reconciler.host.system.posix import (
+        ENDING,
+        FORKS,
+        HAS_OWNERS,
+        NEW_GROUP,
+        PASSES_ON,
+        WAKING,
+        Group,
+        allocated,
+        clone,
+        flush_folder,
+        fsync,
+        group_id,
+        in_use,
+        interpreter,
+        kill,
+        kill_own_group,
+        patiently,
+        peak_memory,
+        release,
+        settle_streams,
+        try_lock,
+        user_id,
+        user_name,
+    )
+
+__all__ = [
+    "ENDING",
+    "FORKS",
+    "HAS_OWNERS",
+    "NEW_GROUP",
+    "PASSES_ON",
+    "WAKING",
+    "Group",
+    "allocated",
+    "clone",
+    "flush_folder",
+    "fsync",
+    "group_id",
+    "in_use",
+    "interpreter",
+    "kill",
+    "kill_own_group",
+    "patiently",
+    "peak_memory",
+    "release",
+    "settle_streams",
+    "try_lock",
+    "user_id",
+    "user_name",
+]
