@@ -63,8 +63,7 @@ class VariantFacts:
 
     @property
     def awaits_build(self) -> bool:
-        taken = self.wanted.release.recipe.as_is and self.wanted.fetch is None  # that is no conversion
-        only_pulls = (self.observed.convert == REGISTRY_ONLY and not taken) or not self.wanted.source_is_here
+        only_pulls = self.observed.convert == REGISTRY_ONLY or not self.wanted.source_is_here
         return only_pulls and self.wanted.recipe_is_known
 
     @property
