@@ -81,7 +81,7 @@ def test_what_a_machine_is_does_not_stand_in_the_repository(machine: TestMachine
 
 
 def test_a_plan_names_the_models_that_are_not_for_this_machine() -> None:
-    empty = {name: [] for name in ("changes", "held", "later", "gates", "problems", "warnings")}
+    empty = {name: [] for name in ("changes", "held", "later", "gates", "policies", "problems", "warnings")}
     elsewhere = [{"model": "rivers", "message": "site is lab, wants shop"}]
     said = plan_text({"revision": "", **empty, "notSelected": elsewhere})
     assert ". rivers: not for this machine: site is lab, wants shop\n" in said

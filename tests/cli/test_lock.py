@@ -261,7 +261,7 @@ def test_the_facts_say_what_a_look_at_the_source_would(machine: TestMachine, ser
     assert model.remote is not None
     found, expected = described(model.remote), inspect_source(str(capitals), StampBook.empty())
     assert found is not None
-    unknown = {"path": "", "shapes": {}, "tokens": (), "ends": (), "warnings": ()}
+    unknown = {"path": "", "shapes": {}, "tokens": (), "ends": (), "reading": {}, "warnings": ()}
     assert found == replace(expected, **unknown)
 
 
