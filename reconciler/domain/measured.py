@@ -62,6 +62,24 @@ class ComputedBy:
 
 
 @dataclass(frozen=True, kw_only=True)
+class LongestPrompt:
+    """The longest prompt that was answered, in `tokens`, beside the context that the model claims. `limit` is why no
+    longer one was: "" (there is no more to claim), time, memory, or the code of the error."""
+
+    tokens: Count
+    claimed: Count
+    limit: str = ""
+
+    def __str__(self) -> str:
+        why = {
+            "": "",
+            "time": "; a longer one was not tried, it would take too long here",
+            "memory": "; a longer one was not tried, it might not fit the memory",
+        }.get(self.limit, f"; a longer one failed ({self.limit})")
+        return f"answers to {self.tokens} of the {self.claimed} tokens that it claims{why}"
+
+
+@dataclass(frozen=True, kw_only=True)
 class Fidelity:
     """An artifact against its source, over all `positions` of the texts (`prompts` is their digest).
 
@@ -178,6 +196,7 @@ class Measured:
     asked: tuple[str, ...] = ()
     right: dict[str, Count] = field(default_factory=dict)
     released: Released | None = None
+    longest: LongestPrompt | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -231,7 +250,9 @@ TEXTS_DIGEST = digest.of_value((METHOD, TEXTS))
 
 # Fields that later versions added, in either form of their names, and what stands for nothing.
 _ADDED = {
-    **dict.fromkeys(("tokenized", "decoded", "referenced", "released", "rounding_distance", "roundingDistance")),
+    **dict.fromkeys(
+        ("tokenized", "decoded", "referenced", "released", "longest", "rounding_distance", "roundingDistance")
+    ),
     "unmeasured": "",
     "asked": 0,
 }

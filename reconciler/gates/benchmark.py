@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from statistics import median
 
-from reconciler.domain.measured import Decoded, Fidelity, Measured, MemorySample, Speed
+from reconciler.domain.measured import Decoded, Fidelity, LongestPrompt, Measured, MemorySample, Speed
 from reconciler.domain.plain_data import grouped
 from reconciler.domain.verdict import Verdict
 from reconciler.gates.prompts import PromptsGate, is_right
@@ -78,6 +78,10 @@ class Benched:
         found = [run.measured for run in self.runs]
         peaks = (max(one.speed_memory_bytes, one.load.peak_memory_bytes if one.load else 0) for one in found)
         return spread([float(peak) for peak in peaks if peak])
+
+    @property
+    def longest(self) -> LongestPrompt | None:
+        return next((run.measured.longest for run in self.runs if run.measured.longest), None)
 
     @property
     def speeds(self) -> tuple[SpeedSpread, ...]:
@@ -176,6 +180,8 @@ def filled(held: Measured | None, new: Measured) -> Measured:
         speeds=(*held.speeds, *(one for one in new.speeds if one.wanted_tokens not in timed)),
         speed_memory_bytes=held.speed_memory_bytes or new.speed_memory_bytes,
         times=new.times | held.times,
+        released=held.released or new.released,
+        longest=new.longest or held.longest,  # no gate has judged by it
     )
 
 

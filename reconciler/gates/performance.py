@@ -98,7 +98,7 @@ class PerformanceGate(RuntimeGate):
 
 
 def time_answers(candidate: RegisteredCandidate, lengths: Sequence[int]) -> tuple[Speed, ...]:
-    per_token = _characters_per_token(candidate)
+    per_token = characters_per_token(candidate)
     return tuple(_time(candidate, length, per_token) for length in lengths)
 
 
@@ -106,7 +106,7 @@ def text_of(characters: int) -> str:
     return (WORDS * (characters // len(WORDS) + 1))[: max(1, characters)]
 
 
-def _characters_per_token(candidate: RegisteredCandidate) -> float:
+def characters_per_token(candidate: RegisteredCandidate) -> float:
     """Of the text alone: two prompts differ by their text, and share the template's own tokens."""
     short = candidate.ask_as_user(text_of(_SAMPLE // 2), 1).prompt_tokens
     long = candidate.ask_as_user(text_of(_SAMPLE), 1).prompt_tokens

@@ -11,6 +11,7 @@ import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
+from reconciler.backends.protocol import ServingRuntime
 from reconciler.conversion.client.converter import Converter
 from reconciler.domain.desired import DesiredRelease
 from reconciler.domain.errors import HostRefused, LockHeld, PermanentError, ReconcilerError
@@ -22,9 +23,10 @@ from reconciler.engine.resolve import Source
 from reconciler.gates.benchmark import Benched, BenchMachine, Run, filled, golden_answers, together
 from reconciler.gates.judgement import judge
 from reconciler.gates.load import LoadGate
+from reconciler.gates.longest_prompt import LongestPromptProbe
 from reconciler.gates.performance import PerformanceGate
 from reconciler.gates.prompts import PromptsGate
-from reconciler.gates.runtime import Rehearsal
+from reconciler.gates.runtime import Rehearsal, RuntimeGate
 from reconciler.host import durable
 from reconciler.host.facts import cpu_model, read_facts
 from reconciler.host.processes import MemorySampler
@@ -110,6 +112,7 @@ class Bench:
     runs: int
     lengths: tuple[int, ...]
     measure: bool
+    longest: float = 0.0  # seconds for the longest prompt; 0: it is not looked for
     results: list[Benched] = field(default_factory=list)
     complete: bool = False
 
@@ -159,6 +162,11 @@ class _Measuring:
             self._runs.append(self._run(folder, lengths, number))
             self._save()
             yield self.so_far()
+        if bench.longest:
+            bench.report(variant, "the longest prompt")
+            self._find_longest(folder)
+            self._save()
+            yield self.so_far()
 
     def so_far(self) -> Benched:
         measured = together(self._runs) if self._runs else None
@@ -184,19 +192,35 @@ class _Measuring:
 
     def _run(self, folder: str, lengths: tuple[int, ...], number: int) -> Run:
         """Golden prompts are asked in the first run only: their answers are greedy."""
-        catalog = os.path.join(self.scratch, f"catalog-{number}")
         prompts = self._wanted.gates.get(PromptsGate) if number == 1 else None
-        gates = [LoadGate(), *([prompts] if prompts else ()), PerformanceGate(prompt_lengths=lengths)]
-        measured = Measured(release=self._release.digest, build_key=self._release.recipe.build_key)
-        loaded_at = 0.0
-        durable.make_folder(catalog)
-        runtime = self.machine.backend.rehearsal_at(catalog).runtime(
-            scratch=f"{catalog}-files", log=os.path.join(self.scratch, "log")
-        )
+        gates: list[RuntimeGate] = [
+            LoadGate(),
+            *([prompts] if prompts else ()),
+            PerformanceGate(prompt_lengths=lengths),
+        ]
+        measured, loaded_at = self._unmeasured(), 0.0
+        runtime = self._runtime(number)
         with Rehearsal(runtime) as rehearsal, MemorySampler(lambda: runtime.process) as sampler:
             for found in rehearsal.prove(folder, f"{self._wanted.variant}:1", gates, measured, self._wanted.boundaries):
                 measured, loaded_at = found, loaded_at or sampler.elapsed
         return Run(measured=measured, samples=sampler.samples, loaded_at=loaded_at)
+
+    def _find_longest(self, folder: str) -> None:
+        """In a process of its own: it is no part of what is timed."""
+        probe = LongestPromptProbe(seconds=self.bench.longest)
+        with Rehearsal(self._runtime(0)) as rehearsal:
+            *_, found = rehearsal.prove(folder, f"{self._wanted.variant}:1", [probe], self._unmeasured())
+        first = self._runs[0]
+        self._runs[0] = replace(first, measured=replace(first.measured, longest=found.longest))
+
+    def _runtime(self, number: int) -> ServingRuntime:
+        catalog = os.path.join(self.scratch, f"catalog-{number}")
+        durable.make_folder(catalog)
+        backend, log = self.machine.backend.rehearsal_at(catalog), os.path.join(self.scratch, "log")
+        return backend.runtime(scratch=f"{catalog}-files", log=log)
+
+    def _unmeasured(self) -> Measured:
+        return Measured(release=self._release.digest, build_key=self._release.recipe.build_key)
 
     def _assembled(self) -> str:
         """The folder of a release that is not served, assembled as a pass would, in the scratch folder."""

@@ -32,6 +32,7 @@ def variant_explained(
         "artifact": artifact.digest if artifact else None,
         "origin": origin_view(recorded.origins.get(artifact.digest)) if artifact else None,
         "gates": {"verdicts": _bars(wanted, recorded), "outdated": recorded.outdated.get(release.digest, {})},
+        "longestPrompt": _longest(wanted, recorded),
         "predictedBytes": wanted.predicted_bytes,
         "peakBytes": wanted.peak_bytes,
         "peakMemoryBytes": wanted.memory_needed,
@@ -56,6 +57,12 @@ def served_view(
         "reason": ready.reason if ready else "NotServed",
         "message": ready.message if ready else "no pass has judged it yet",
     }
+
+
+def _longest(wanted: DesiredRelease, recorded: Recorded) -> str | None:
+    """How long a prompt it answered here, in words; None where `bench` has not measured that."""
+    measured = recorded.measured.releases.get(wanted.release.digest)
+    return str(measured.longest) if measured and measured.longest else None
 
 
 def _bars(wanted: DesiredRelease, recorded: Recorded) -> list[View]:

@@ -103,6 +103,7 @@ def _variant(one: Shown) -> Iterator[str]:
             ("built by", built_by(one["origin"]) if one["artifact"] else ""),
             ("came", (one["origin"] or {}).get("since", "")),
             ("build key", one["buildKey"]),
+            ("context here", one["longestPrompt"] or ""),
             ("served as it is" if not recipe["tools"] else "converted to", _precision(recipe)),
             ("with", ", ".join(f"{name} {version}" for name, version in sorted(recipe["tools"].items()))),
         )

@@ -3,7 +3,7 @@ what is observed. Pure."""
 
 from collections.abc import Iterator, Mapping, Sequence
 
-from reconciler.domain.measured import MeasurementSet
+from reconciler.domain.measured import LongestPrompt, MeasurementSet
 from reconciler.domain.observed import Observed
 from reconciler.domain.plain_data import as_dict
 from reconciler.domain.recorded import Condition, Recorded, Suspension
@@ -100,6 +100,8 @@ def _measured(known: MeasurementSet, release: str, build_key: str) -> View:
         "load": camel_view(found.load) if found and found.load else None,
         "speeds": [camel_view(speed) for speed in found.speeds] if found else [],
         "endured": camel_view(found.endured) if found and found.endured else None,
+        "released": camel_view(found.released) if found and found.released else None,
+        "longestPrompt": camel_view(found.longest) if found and found.longest else None,
     }
 
 
@@ -173,6 +175,8 @@ def _complaints(variant: Shown) -> Iterator[str]:
     if (met := condition_of(variant, "PoliciesMet"))["status"] == "False":
         yield f"{name}: {met['reason']}: {met['message']}"
     yield from (f"{name}: {verdict_line(one)}" for one in unmet(variant.get("gates", ())))
+    if longest := (variant.get("measured") or {}).get("longestPrompt"):
+        yield f"{name}: {LongestPrompt(**longest)}"
     if variant.get("origin"):  # whose build it is that serves
         yield f"{name}: built by {built_by(variant['origin'])}"
     if suspension:

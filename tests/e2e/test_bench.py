@@ -42,7 +42,7 @@ def test_everything_is_measured_and_nothing_that_serves_is_touched(machine: Test
     page = machine.folder / "page.html"
     done = machine.run("bench", "--runs", "2", "--prompt-lengths", "16,64,100000", "--html", str(page), "-o", "json")
     assert done.code == 0, done.err
-    assert done.err.count("\n") == 4  # one line a run
+    assert done.err.count("\n") == 6  # one line a run, and one for the longest prompt
     view = done.json()
     assert (view["formatVersion"], view["complete"]) == (1, True)
     assert view["machine"]["runtime"].keys() == {"foundry-local-sdk", "onnxruntime", "onnxruntime-genai-core"}
@@ -54,6 +54,8 @@ def test_everything_is_measured_and_nothing_that_serves_is_touched(machine: Test
         assert all(speed["tokensPerSecond"]["low"] > 0 for speed in one["speeds"])
         assert one["tooLong"] == [100000]
         assert 64 < one["contextLength"] < 100000
+        assert 0.9 * one["contextLength"] < one["longestPrompt"]["tokens"] < one["contextLength"]
+        assert one["longestPrompt"] == {**one["longestPrompt"], "claimed": one["contextLength"], "limit": ""}
         assert one["peakMemoryBytes"]["median"] > 20e6
         assert one["fidelity"]["top1Agreement"] > 0.8
         assert [golden["passed"] for golden in one["golden"]] == [True]
@@ -69,6 +71,8 @@ def test_everything_is_measured_and_nothing_that_serves_is_touched(machine: Test
         assert new["measured"] == old["measured"]  # gates have judged by it
         assert new["answers"] == old["answers"]
         assert {speed["wanted_tokens"] for speed in new["speeds"]} == {16, 64, 100000}
+    assert "capitals-int4: answers to" in machine.run("status").out
+    assert "| context here | answers to" in machine.run("explain", "capitals", "-o", "markdown").out
 
 
 def test_a_gate_that_comes_later_takes_the_numbers_of_bench(machine: TestMachine) -> None:

@@ -44,6 +44,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="N,...",
         help="tokens, besides those of the gates (default: 32,128,512); lengths beyond the context are skipped",
     )
+    parser.add_argument(
+        "--longest-prompt",
+        type=options.duration_or_off,
+        default=60.0,
+        metavar="TIME",
+        help="time for finding the longest prompt that each model answers here, or off (default: 60s)",
+    )
     options.add_flag(
         parser,
         "--measure",
@@ -81,7 +88,8 @@ def _measured(
     recorded = False
     with run_bar(len(chosen) * arguments.runs, quiet=arguments.quiet) as report:
         runs, lengths = arguments.runs, arguments.prompt_lengths
-        bench = Bench(look=seen, report=report, runs=runs, lengths=lengths, measure=arguments.measure)
+        longest, measure = arguments.longest_prompt, arguments.measure
+        bench = Bench(look=seen, report=report, runs=runs, lengths=lengths, measure=measure, longest=longest)
         with contextlib.suppress(KeyboardInterrupt), place(machine) as (locked, scratch, holder):
             recorded = not holder
             if holder:

@@ -5,7 +5,7 @@ column for each precision. What others wrote is made harmless in text and Markdo
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
-from reconciler.domain.measured import MemorySample
+from reconciler.domain.measured import LongestPrompt, MemorySample
 from reconciler.domain.plain_data import as_dict, grouped
 from reconciler.domain.text.escape import for_markdown
 from reconciler.domain.text.units import size_text
@@ -56,6 +56,7 @@ def _variant(one: Benched) -> dict[str, Any]:
             for speed in one.speeds
         ],
         "contextLength": one.context or None,
+        "longestPrompt": camel_view(one.longest) if one.longest else None,
         "tooLong": list(one.too_long),
         "fidelity": camel_view(one.fidelity) if one.fidelity else None,
         "decoding": camel_view(one.decoded) if one.decoded else None,
@@ -180,10 +181,12 @@ def remarks(view: View) -> Iterator[str]:
 
 
 def complaints(one: View) -> Iterator[str]:
-    """Why there are no numbers, or not all."""
+    """Why there are no numbers, or not all; and how long a prompt it answered."""
     if one["problem"]:
         yield f"{one['problem']['code']}: {one['problem']['message']}"
     context = f" ({one['contextLength']} tokens)" if one["contextLength"] else ""
+    if one.get("longestPrompt"):
+        yield str(LongestPrompt(**one["longestPrompt"]))
     for length in one["tooLong"]:
         yield f"{length} tokens do not fit this model's context{context}, and were not timed"
 
