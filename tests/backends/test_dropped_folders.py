@@ -137,7 +137,9 @@ def test_what_others_have_there_is_never_touched(served: Path, cache: Path, tmp_
     running.register(str(served), ID, OURS)
     shutil.move(ours(cache), cache / "mine")
     ours(cache).symlink_to(cache / "mine")
+    assert {one.owner for one in dropped.found_in(str(cache))} == {""}
     running.unregister(ID)
+    assert ours(cache).is_symlink()
     assert found(cache)[ID].owner == ""  # a link in our place, and a folder that is not where we put ours
     assert (cache / "mine" / "model.onnx").exists()
 
