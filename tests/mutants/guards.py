@@ -107,7 +107,6 @@ MUTANTS = (
     _("weights stay in the folder", _READY),
     _("the graph's weights are all there", _READY),
     _("the place of a tensor is a number", _READY),
-    _("a message ends inside the one around it", _READY),
     _("what is taken is what the plan saw", "tests/sources/test_ready_onnx.py"),
     _("tensors do not overlap", _FOLDERS),
     _("a tensor has the size of its shape", _FOLDERS),

@@ -118,7 +118,7 @@ def _fields(reader: "_Reader", length: int) -> Iterator[tuple[int, int]]:
             reader.skip(8 if wire == _FIXED64 else 4)
         elif wire == _BYTES:
             size = reader.varint()
-            if reader.at + size > end:  # guard: a message ends inside the one around it
+            if reader.at + size > end:
                 raise _invalid("it ends before it should: it is cut off, or no ONNX model")
             yield field, size
         else:
