@@ -1,9 +1,9 @@
 """The command line in a process of its own, without the half second in which Python starts and imports it: a server
 that has imported everything forks for each command. In files of tests that convert (`with_olive`) another one has
-imported Olive too, and the converter's workers fork as well, so that no test imports Olive for seven seconds
+imported Olive too, and the converter's workers fork from that, so that no test imports Olive for seven seconds
 (`tests.forked_child`). All processes of a run of the tests ask one server of each kind: the first that needs it starts
-it, and it ends with the last. For the workers of Foundry Local and the renderer a command beside Olive asks the other
-server.
+it, and it ends with the last. A command that goes on, such as a daemon, comes from the server with Olive there, so that
+all that it starts is below it; its workers of Foundry Local and its renderer it asks of the other server.
 
 The command has its own arguments, streams, working directory, environment and exit code, and runs `reconciler.__main__`
 as `python -m reconciler` does. What is read while modules are imported is as in the server, so a command whose
@@ -16,6 +16,7 @@ import contextlib
 import errno
 import gc
 import json
+import logging
 import os
 import runpy
 import select
@@ -26,6 +27,7 @@ import sys
 import threading
 import time
 import uuid
+import weakref
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any, NoReturn, cast
@@ -198,7 +200,10 @@ def run(
         for file in files:
             stack.enter_context(file)
         order = _order(arguments, directory, environment) | {"script": str(script)}
-        child = Forked(_server(kind or _kind_of_commands()), order, [file.fileno() for file in files])
+        kind = kind or _kind_of_commands()
+        if kind == OLIVE and not script:  # half a gigabyte is forked for a conversion, and not for each command
+            order["olive"], kind = _server(OLIVE).name, LIGHT
+        child = Forked(_server(kind), order, [file.fileno() for file in files])
         try:
             child.wait(timeout)
         except subprocess.TimeoutExpired:
@@ -374,6 +379,20 @@ def _become(order: dict[str, Any], descriptors: list[int]) -> None:
     os.chdir(order["directory"])
     sys.path[0] = order["directory"]
     sys.argv = ["reconciler", *order["arguments"]]
+    if name := order.get("olive"):
+        forked_child.ask_for_olive(_asker(name))
+
+
+def _asker(name: str) -> forked_child.Asked:
+    return lambda *given: cast("subprocess.Popen[bytes]", Worker(*given, Line.to(name)))
+
+
+def _forget_what_ends_the_server() -> None:
+    """What its libraries do at its end takes a tenth of a second, and removes what is the server's."""
+    atexit._clear()
+    weakref.finalize._registry.clear()  # type: ignore[attr-defined]
+    weakref.finalize._registered_with_atexit = False  # type: ignore[attr-defined]
+    atexit.register(logging.shutdown)
 
 
 def _import_all() -> None:
@@ -395,13 +414,14 @@ def main() -> None:
         return
     _import_all()
     if kind == OLIVE:
-        forked_child.import_olive(lambda *given: cast("subprocess.Popen[bytes]", Worker(*given, Line.to(light))))
+        forked_child.import_olive(_asker(light))
     else:
         forked_child.import_light()
     gc.freeze()  # else each fork copies what it only counts
     order = _serve(door)
     if order is None:
         return
+    _forget_what_ends_the_server()
     try:
         if order.get("script"):
             runpy.run_path(order["script"], run_name="__main__")

@@ -26,14 +26,14 @@ from reconciler.host.child_side import PARENT_VARIABLE
 Wrap = Callable[[list[str]], list[str]] | None
 Asked = Callable[[str, Mapping[str, str], str, IO[bytes]], "subprocess.Popen[bytes]"]
 HUB, FOUNDRY = "reconciler.sources.hub.worker", "reconciler.backends.foundry.worker"
-ASKED = (FOUNDRY, "reconciler.templates.render_worker")  # of the other server, beside Olive
-LIGHT = (HUB, *ASKED)
+OF_LIGHT = (FOUNDRY, "reconciler.templates.render_worker")  # asked of the server without Olive, beside Olive
+LIGHT = (HUB, *OF_LIGHT)
 LYING = ("tests.conversion.lying_worker",)  # needs no more than that
 HEAVY = (WORKER, "tests.host.reading_worker", "tests.faults.lying_olive")  # of Olive and what it brings
 _PACKAGES = ("huggingface_hub.hf_api", "huggingface_hub.file_download", "httpx2", "foundry_local_sdk")
 _usual = child._start
 _forks: tuple[str, ...] = ()  # modules whose packages are imported here
-_asked: "Asked | None" = None  # who forks what needs other packages
+_asked: "dict[str, Asked]" = {}  # by module: who forks what needs other packages
 
 
 def import_light() -> None:
@@ -49,11 +49,17 @@ def import_light() -> None:
 
 
 def import_olive(asked: Asked) -> None:
-    global _forks, _asked
+    global _forks  # noqa: PLW0603
     tools.load("int4", "int8", "fp16", "fp32", "adapter")
     tools.load_architecture("qwen2")
-    _forks, _asked = HEAVY, asked
+    _forks = HEAVY
+    _asked.update(dict.fromkeys(OF_LIGHT, asked))
     child._start = start
+
+
+def ask_for_olive(asked: Asked) -> None:
+    """For a process without it, from now on."""
+    _asked.update(dict.fromkeys(HEAVY, asked))
 
 
 def is_wrapped(module: str, wrap: Wrap) -> bool:
@@ -102,8 +108,8 @@ class Forked(Awaited):
 def start(
     module: str, environment: Mapping[str, str], log: IO[bytes], directory: str, wrap: Wrap
 ) -> subprocess.Popen[bytes]:
-    if module in ASKED and _asked is not None and not is_wrapped(module, wrap):
-        return _asked(module, {**child._import_path(), **environment}, directory, log)
+    if module in _asked and not is_wrapped(module, wrap):
+        return _asked[module](module, {**child._import_path(), **environment}, directory, log)
     if module not in _forks or is_wrapped(module, wrap):
         return _usual(module, environment, log, directory, wrap)
     given = {**child._import_path(), **environment}
