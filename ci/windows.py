@@ -31,7 +31,7 @@ FOR_TESTS = ("pytest", "pytest-xdist", "hypothesis", "iniconfig", "execnet", "so
 TYPES = ("-m", "mypy", "--platform", "win32", "reconciler", "--cache-dir")
 PYTEST = ("-m", "pytest", "-p", "no:cacheprovider", "-q")
 STORY = ("-m", "pytest", "-q", "tests/windows")
-CORE = ("tests/domain", "tests/planner", "tests/state/test_records.py", "tests/state/test_following.py")
+CORE = ("tests/domain", "tests/planner", "tests/state", "tests/manifests/test_drives.py")
 
 # What Wine 8 does not have and wheels call (ci/wine/README.md): the library, its sources, what it needs.
 MATH, NUMPY_ASKS_FOR = b"reconciler-crt-math-l1-1-0.dll", b"api-ms-win-crt-math-l1-1-0.dll"
