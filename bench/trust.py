@@ -41,7 +41,7 @@ SUITES: dict[str, tuple[str, ...]] = {
     "inputs": ("tests/bad_inputs/test_items.py", *sorted({target(test) for item in ITEMS for test in item.tests})),
     "attacks": ("tests/attacks",),
     "fleet": ("tests/e2e/test_fleet.py", "tests/operations/test_builder.py"),
-    "memory": ("tests/conversion/test_memory.py",),
+    "memory": ("tests/conversion/test_memory.py", "tests/conversion/test_by_hand.py"),
     "fuzz": ("tests/fuzz",),
 }  # fmt: skip
 MUTANTS = "mutants"  # not tests, but something that runs tests

@@ -108,6 +108,12 @@ class Server(Line):
         self._process = subprocess.Popen(command, env=environment, cwd=REPOSITORY)
         super().__init__(_awaited(self.name, self._process))
 
+    def leave(self) -> None:
+        """It ends with the last who asks, so nobody waits for its end."""
+        self._peer.close()
+        if hasattr(self, "_process"):
+            self._process.returncode = 0
+
 
 def _connected(name: str) -> socket.socket:
     peer = socket.socket(socket.AF_UNIX)
@@ -135,6 +141,7 @@ def _server(kind: str) -> Server:
     with _starting:
         if asker not in _servers:
             _servers[asker] = Server(kind, light)
+            atexit.register(_servers[asker].leave)
         return _servers[asker]
 
 

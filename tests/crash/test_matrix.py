@@ -1,5 +1,5 @@
 """SIGKILL at the steps of everything that changes a machine: no partial or wrong release is ever visible, and acting
-again, once, leads to the tree of a run that nobody disturbed. One of 48 points in `make test`, a
+again, once, leads to the tree of a run that nobody disturbed. One of 72 points in `make test`, a
 third in `make trust`, each five times with RECONCILER_TEST_SIZE=nightly."""
 
 import json
@@ -21,8 +21,8 @@ from tests.trust import FULL, NIGHTLY, record
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(not hasattr(os, "fork"), reason="kills forked processes")]
 
 CHECKOUT = str(Path(__file__).parents[2])
-SHARE = RUNS if NIGHTLY else -3 if FULL else -48
-POINTS, KILLS = (200, 1000) if FULL else (25, 60)
+SHARE = RUNS if NIGHTLY else -3 if FULL else -72
+POINTS, KILLS = (200, 1000) if FULL else (25, 45)
 UNREACHED = 50  # one of so many may have ended before its step
 
 

@@ -25,8 +25,8 @@ __all__ = ["quick_folder"]
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="acts in forked processes")
 
 ROLLS, MENDED = ("20", "150") if NIGHTLY else ("2", "3")  # at random, at each event; real files, for each scenario
-OF_GIT, OF_OURS = ("1", "1") if FULL else ("6", "2")  # of so many events one
-STATES = 10_000
+OF_GIT, OF_OURS = ("1", "1") if FULL else ("12", "4")  # of so many events one
+STATES = 10_000 if FULL else 3000
 EVERY = 1 if NIGHTLY else 6 if FULL else 18
 FLUSHES_SOMETHING = re.compile(r"(?:durable\.|os\.|system\.)?(?:_flush|flush_\w+|fsync)\(")
 
