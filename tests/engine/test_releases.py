@@ -34,9 +34,12 @@ LINUX = pytest.mark.skipif(not Path("/proc/self/maps").exists(), reason="only /p
 
 # Started through a process that ends at once: our own children do not count.
 HOLD = """
-import mmap, os, sys
+import mmap, os, sys, time
+parent = os.getpid()
 if os.fork():
     os._exit(0)
+while os.getppid() == parent:
+    time.sleep(0.001)
 with open(sys.argv[1], "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ):
     print("held", flush=True)
     sys.stdin.read()
