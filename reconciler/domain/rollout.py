@@ -176,12 +176,14 @@ class Evidence:
 class RingEvidence:
     """What is known of one ring about one release. `members` counts its machines: of a large ring only some reports are
     read. `also` are machines of it beside these, read because they say to refuse the release: they count for
-    failureLimit alone, because for a share they are no fair draw. `known_for`: no machine can have served the release
-    for longer, as far as this reader knows (None: it may have been away when the release came). `doubted` are reports
-    that do not count, with why; `why_not` says why nothing could be read."""
+    failureLimit alone, because for a share they are no fair draw; `unread` counts those that say so too and were not
+    read, being too many. `known_for`: no machine can have served the release for longer, as far as this reader knows
+    (None: it may have been away when the release came). `doubted` are reports that do not count, with why; `why_not`
+    says why nothing could be read."""
 
     read: tuple[Evidence, ...] = ()
     also: tuple[Evidence, ...] = ()
+    unread: int = 0
     members: int = 0
     known_for: float | None = None
     doubted: tuple[str, ...] = ()

@@ -119,6 +119,11 @@ def judge_ring(ring: Ring, silent_after: float, found: RingEvidence) -> RingStat
     if len(refusing) > ring.failure_limit:
         why = f"{_named(refusing)} refused it: {refusing[0].refused}"
         return replace(state, message=f"{why}{_limit(ring, refusing)}", stopped=True)
+    # guard: who says to refuse it and was not read opens no ring
+    if found.unread:
+        return replace(
+            state, message=f"{found.unread:,} machines say to refuse it, beside those whose reports were read"
+        )
     count = f"{len(serving)} of {_of(len(read), found.members)} serve it and are Ready"
     if len(serving) < needed:
         return replace(state, message=f"{count}, {needed} must (readyShare {ring.ready_share:g}){more}")

@@ -275,6 +275,17 @@ def test_of_a_large_ring_who_refuses_is_read_too(
     assert sorted(fleet.asked[-1]) == list(CANARIES)
 
 
+def test_marks_that_are_too_many_to_be_read_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ring_reports, "MOST_READ", 1)
+    fleet = Fleet()
+    for name in CANARIES:
+        fleet.say(name, 25)
+        fleet.marks.add((NEW.digest, name))
+    mine = Mine(fleet)
+    mine.held()
+    assert f"{len(CANARIES) - 2} machines say to refuse it" in mine.message()
+
+
 def test_a_ring_by_labels_that_is_too_large_is_searched_for_refusals(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ring_reports, "MOST_UNDECIDED", 1)
     fleet = Fleet()

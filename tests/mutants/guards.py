@@ -345,6 +345,7 @@ MUTANTS = (
     _("an aborted release goes no further", _ROLLOUT),
     _("what has stopped once stays stopped", _ROLLOUT),
     _("who refuses is read, drawn or not", _ROLLOUT_GATE, "refusing = ()"),
+    _("who says to refuse it and was not read opens no ring", _ROLLOUT),
     _("a look is about the release", _ROLLOUT_GATE, "is_about = True"),
     _("only a verified report counts", _ROLLOUT_GATE, "is_verified = True"),
     _("a report speaks for its own machine", "tests/operations/test_ring_reader.py"),

@@ -67,6 +67,14 @@ def test_who_refuses_beside_the_draw_counts_for_the_limit_and_for_no_share() -> 
     assert judge_ring(CANARY, DAY, replace(found, read=())).stopped
 
 
+def test_more_who_say_to_refuse_than_can_be_read_open_nothing() -> None:
+    """False marks, which anyone may put who can write to the place, must not hide a true one."""
+    read = tuple(Evidence(machine=f"m-{at}", serves=True, watched=DAY) for at in range(3))
+    state = judge_ring(CANARY, DAY, RingEvidence(read=read, members=1000, unread=7))
+    assert (state.opens, state.stopped, state.wait) == (False, False, None)
+    assert "7 machines say to refuse it" in state.message
+
+
 @pytest.mark.parametrize(("case", "rollout", "machine", "names", "labels", "expected"), PLACES)
 def test_which_ring_a_machine_is_in(
     case: str, rollout: Rollout, machine: str, names: tuple[str, ...], labels: dict[str, str], expected: int

@@ -189,7 +189,7 @@ class RolloutGate:
         found = evidence_of(
             watched, look.names, watch, moment, members=look.members, also=look.also, doubted=look.doubted
         )
-        return decide(one.rollout, one.place, one.release, replace(found, why_not=look.why_not))
+        return decide(one.rollout, one.place, one.release, replace(found, unread=look.unread, why_not=look.why_not))
 
     def _held(self, one: _Candidate, decision: RingDecision | None) -> Held | None:
         if decision is None or decision.reason is None:

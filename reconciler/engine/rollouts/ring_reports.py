@@ -52,12 +52,14 @@ class ReportReader(Protocol):
 @dataclass(frozen=True, kw_only=True)
 class Look:
     """What one look at a ring found. `names` are the machines whose reports count for it, read or not heard of; `also`
-    are others of it that were read because they say to refuse what waits; `members` counts all of its machines.
+    are others of it that were read because they say to refuse what waits; `unread` counts those that were too many to
+    read; `members` counts all of its machines.
     `asked` are the releases that it was about. `number` tells looks apart."""
 
     number: int = 0
     names: tuple[str, ...] = ()
     also: tuple[str, ...] = ()
+    unread: int = 0
     reports: tuple[MachineReport, ...] = ()
     members: int = 0
     asked: frozenset[str] = frozenset()
@@ -183,11 +185,13 @@ class RingReports:
         drawn = (*self._drawn(members, MOST_READ), *self._drawn(undecided, MOST_UNDECIDED))
         others = (members | undecided).difference(drawn)
         most = rollout.rings[number - 1].failure_limit + MOST_READ  # more than the limit, though some marks are false
+        marked = self._reader.refusing(releases, others) if others else ()
         # guard: who refuses is read, drawn or not
-        refusing = self._drawn(self._reader.refusing(releases, others), most) if others else ()
+        refusing = self._drawn(marked, most)
         found = self._reader.read((*drawn, *refusing))
         is_of_it = lambda one: ring_of(rollout, one.machine, one.labels, known) == number  # noqa: E731
-        return replace(_sorted_out(is_of_it, drawn, refusing, found, members), asked=releases)
+        look = _sorted_out(is_of_it, drawn, refusing, found, members)
+        return replace(look, unread=len(marked) - len(refusing), asked=releases)
 
     def _drawn(self, names: Collection[str], most: int) -> tuple[str, ...]:
         """All, or those that the hash of this machine's name and theirs puts first."""
