@@ -73,6 +73,8 @@ class Stored(Generic[T]):
 
     def write(self, value: T) -> None:
         """Writes only what is new: a pass that changes nothing writes nothing."""
+        if self._holds(value):
+            return
         data = seal({"formatVersion": FORMAT_VERSION, **self._codec.write(value)})
         with contextlib.suppress(OSError):
             if read_whole(self.path) == data:
@@ -80,6 +82,16 @@ class Stored(Generic[T]):
         durable.make_folder(os.path.dirname(self.path))
         durable.write_file(self.path, data)
         self._keep(data, value)  # read again before the next change: one that lists all models is decoded only once
+
+    def _holds(self, value: T) -> bool:
+        """Whether the file is the one that was read or written last, and said the same: then nothing is encoded, which
+        for the conditions of all models takes longer than to compare them."""
+        data, last = _cache.get(self.path, (b"", None))
+        if last is None or last != value:
+            return False
+        with contextlib.suppress(OSError):
+            return read_whole(self.path) == data
+        return False
 
     def _keep(self, data: bytes, value: T) -> None:
         if len(_cache) >= MOST_CACHED:
