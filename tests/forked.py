@@ -145,6 +145,11 @@ def _server(kind: str) -> Server:
         return _servers[asker]
 
 
+def servers() -> list[int]:
+    """Those that this process started. What is below them may be another process's."""
+    return [one._process.pid for one in _servers.values() if hasattr(one, "_process")]
+
+
 def _kind_of_commands() -> str:
     """Olive's half gigabyte is for the main thread alone: others ask while it works."""
     return _kind if threading.current_thread() is threading.main_thread() else LIGHT
@@ -253,6 +258,10 @@ class Worker(Forked):
         self.stdin, self.stdout = os.fdopen(our_in, "wb"), os.fdopen(our_out, "rb")
         self._module = module
         _started.append(self)
+
+    @classmethod
+    def alive(cls) -> list[int]:
+        return [one.pid for one in _started if one.poll() is None]
 
     @classmethod
     def running(cls, module: str) -> list[int]:

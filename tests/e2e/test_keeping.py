@@ -13,6 +13,7 @@ from reconciler.engine.options import Options, Reporter
 from reconciler.engine.reconciler import Reconciler
 from reconciler.operations.verify import verify
 from reconciler.sources.manifests import load
+from tests import forked
 from tests.machine import TestMachine
 from tests.waiting import Slower, descendants, seconds_until, until
 
@@ -45,7 +46,9 @@ others: set[int] = set()  # what ran before a test began: fixtures of other file
 
 def children() -> list[int]:
     """Processes that this one started since the test began, and what those started."""
-    return [pid for pid in descendants(os.getpid()) if pid not in others]
+    shared = {pid for server in forked.servers() for pid in (server, *descendants(server))}
+    workers = {pid for worker in forked.Worker.alive() for pid in (worker, *descendants(worker))}
+    return [pid for pid in {*descendants(os.getpid())} - shared | workers if pid not in others]
 
 
 def test_it_converts_beside_passes_and_serves_what_ended(machine: TestMachine, opened: Machine) -> None:
