@@ -100,6 +100,7 @@ class Server(Line):
 
     def __init__(self, kind: str, light: str = "") -> None:
         self.name = f"reconciler-tests-{_RUN}-{kind}"
+        self._process: subprocess.Popen[bytes] | None = None  # where this process started it
         with contextlib.suppress(ConnectionRefusedError):  # nobody has started it
             super().__init__(_connected(self.name))
             return
@@ -111,7 +112,7 @@ class Server(Line):
     def leave(self) -> None:
         """It ends with the last who asks, so nobody waits for its end."""
         self._peer.close()
-        if hasattr(self, "_process"):
+        if self._process is not None:
             self._process.returncode = 0
 
 
@@ -147,7 +148,7 @@ def _server(kind: str) -> Server:
 
 def servers() -> list[int]:
     """Those that this process started. What is below them may be another process's."""
-    return [one._process.pid for one in _servers.values() if hasattr(one, "_process")]
+    return [one._process.pid for one in _servers.values() if one._process is not None]
 
 
 def _kind_of_commands() -> str:

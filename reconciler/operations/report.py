@@ -40,27 +40,24 @@ class Reporting:
 
     def last_sent(self) -> float:
         """Seconds since 1970; 0 for never, or to another place."""
-        return unix(self._here().when) or 0.0
+        return unix(self.delivery().when) or 0.0
 
     def delivery(self) -> Reported:
         """When a report arrived last, and why none does now."""
-        return self._here()
+        return self._progress.read().of(self.to)
 
     def failed(self, why: str) -> None:
         """For `status` and others: that no report arrives, since when, and why. Written once for each cause."""
-        held = self._here()
+        held = self.delivery()
         if held.why != why:
             self._progress.write(replace(held, why=why, failing_since=held.failing_since or time_now()))
-
-    def _here(self) -> Reported:
-        return self._progress.read().of(self.to)
 
     def send(self, *, unchanged: bool) -> int:
         """The bytes that went; 0 where the last report said the same and `unchanged` ones need not go. Raises
         ReconcilerError."""
         machine = self._machine
         inventory = take_inventory(open_machine(machine.layout.root, machine.cache, machine.traits))
-        held, said = self._here(), fingerprint(inventory)
+        held, said = self.delivery(), fingerprint(inventory)
         if not unchanged and held.said == said:
             return 0
         sent, counter = signed_report(inventory, self._key, above=held.counter)

@@ -14,8 +14,8 @@ from importlib.metadata import version
 from typing import Any
 
 from reconciler.backends.foundry.index import LOCK
-from reconciler.backends.worker_side import confine_worker, forget_peak_memory, give_back_memory, peak_memory, rate
-from reconciler.domain.errors import PermanentError
+from reconciler.backends.foundry.model_worker import VERBS, ModelWorker
+from reconciler.backends.worker_side import confine_worker, peak_memory, rate
 from reconciler.host.child_side import Emit, Json, serve
 
 CONFINED = "RECONCILER_CONFINED"  # as backends.foundry.foundry, whose imports the child can do without
@@ -23,14 +23,7 @@ CONFINED = "RECONCILER_CONFINED"  # as backends.foundry.foundry, whose imports t
 RUNTIME_PACKAGES = ("foundry-local-sdk", "onnxruntime", "onnxruntime-genai-core")
 
 
-class FoundryWorker:
-    """One method per verb; parameters and results as in `backends.foundry.foundry`."""
-
-    def __init__(self) -> None:
-        self._catalog: Any = None
-        self._loaded: dict[str, Any] = {}
-        self._compared: dict[str, Json] = {}
-
+class FoundryWorker(ModelWorker):
     def open(self, parameters: Json, emit: Emit) -> Json:
         from foundry_local_sdk import CatalogType, Configuration, FoundryLocalManager, LogLevel
 
@@ -59,19 +52,9 @@ class FoundryWorker:
         return {}
 
     def unregister(self, parameters: Json, emit: Emit) -> Json:
-        self._unload(parameters["id"])
+        self.unload(parameters, emit)
         self._catalog.unregister_model(parameters["id"])
         return {}
-
-    def unload(self, parameters: Json, emit: Emit) -> Json:
-        self._unload(parameters["id"])
-        return {}
-
-    def _unload(self, identity: str) -> None:
-        loaded = self._loaded.pop(identity, None)
-        if loaded is not None:
-            loaded.unload()
-            give_back_memory()
 
     def list(self, parameters: Json, emit: Emit) -> Json:
         """Every version: list_models() alone would name one per alias."""
@@ -86,20 +69,6 @@ class FoundryWorker:
                 for model in models
             ]
         }
-
-    def load(self, parameters: Json, emit: Emit) -> Json:
-        """Into this process; seconds are 0 when it is there already."""
-        identity = parameters["id"]
-        if identity in self._loaded:
-            return {"seconds": 0.0}
-        model = self._catalog.get_model_variant(identity)
-        if model is None:
-            raise PermanentError(f"model not found: {identity}", code="NotRegistered")
-        forget_peak_memory()
-        started = time.perf_counter()
-        model.load()
-        self._loaded[identity] = model
-        return {"seconds": time.perf_counter() - started}
 
     def ask(self, parameters: Json, emit: Emit) -> Json:
         from foundry_local_sdk import RequestOptions, SearchOptions
@@ -123,33 +92,6 @@ class FoundryWorker:
             for role, text in parameters["messages"]:
                 request.add_item(MessageItem(MessageRole[role.upper()], text))
             yield session, request
-
-    def tokenizer(self, parameters: Json, emit: Emit) -> Json:
-        """Needs no catalog and no model. Many releases share one tokenizer, and a large one takes seconds."""
-        from reconciler.backends.foundry.tokenizer import compared_in, content_of
-
-        folder = parameters["folder"]
-        key = content_of(folder)
-        if key not in self._compared:
-            self._compared[key] = compared_in(folder)
-        return self._compared[key]
-
-    def decode(self, parameters: Json, emit: Emit) -> Json:
-        """In the place of the loaded model: the memory is not needed twice."""
-        from reconciler.backends.foundry.decoding import decoded
-        from reconciler.domain.reference import from_plain
-
-        self._unload(parameters["id"])
-        boundaries, tokens, reference = (parameters[name] for name in ("boundaries", "tokens", "reference"))
-        found, compared = decoded(parameters["folder"], boundaries, tokens, reference and from_plain(reference))
-        return {"decoded": vars(found), "referenced": vars(compared)}
-
-    def providers(self, parameters: Json, emit: Emit) -> Json:
-        """In the place of the loaded model."""
-        from reconciler.backends.foundry.providers import computed
-
-        self._unload(parameters["id"])
-        return {"providers": [vars(one) for one in computed(parameters["folder"])]}
 
     def measure(self, parameters: Json, emit: Emit) -> Json:
         return {
@@ -212,20 +154,7 @@ if __name__ == "__main__":
     if os.environ.pop(CONFINED, ""):
         confine_worker()
     worker = FoundryWorker()
-    verbs = (
-        "open",
-        "register",
-        "unregister",
-        "list",
-        "load",
-        "unload",
-        "ask",
-        "count",
-        "tokenizer",
-        "decode",
-        "providers",
-        "measure",
-    )
+    verbs = ("open", "register", "unregister", "list", *VERBS)
     serve({verb: getattr(worker, verb) for verb in verbs})
     # Not through the SDK's close(): after a model was loaded it waits a second for its own threads (2.2.1),
     # and all it would free goes with the process. Whatever we promised is on disk already.

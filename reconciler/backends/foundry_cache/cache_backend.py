@@ -28,10 +28,6 @@ class FoundryLocalCache(FoundryLocal):
         self.index = os.path.join(catalog, PUBLISHER)
 
     @staticmethod
-    def catalog_of(app: str, home: str) -> str:
-        return FoundryLocal.catalog_of(app, home)
-
-    @staticmethod
     def catalogs_in(home: str) -> list[str]:
         """Those that have a folder of ours."""
         return sorted(

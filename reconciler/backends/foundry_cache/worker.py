@@ -13,8 +13,8 @@ import time
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
-from reconciler.backends.worker_side import confine_worker, forget_peak_memory, give_back_memory, peak_memory, rate
-from reconciler.domain.errors import PermanentError
+from reconciler.backends.foundry.model_worker import VERBS, ModelWorker
+from reconciler.backends.worker_side import confine_worker, peak_memory, rate
 from reconciler.host.child_side import Emit, Json, serve
 
 CONFINED, SDK = "RECONCILER_CONFINED", "RECONCILER_FOUNDRY_SDK"  # as the parent, whose imports this can do without
@@ -27,14 +27,7 @@ LEAST, BEYOND = (1, 2, 1), (2,)  # 1.0 to 1.2.0 list what is in their catalog on
 NO_MODELS = "No models found"  # what it calls an empty cache
 
 
-class CacheWorker:
-    """One method per verb; parameters and results as in `backends.foundry.foundry`."""
-
-    def __init__(self) -> None:
-        self._catalog: Any = None
-        self._loaded: dict[str, Any] = {}
-        self._compared: dict[str, Json] = {}
-
+class CacheWorker(ModelWorker):
     def open(self, parameters: Json, emit: Emit) -> Json:
         from foundry_local_sdk import Configuration, FoundryLocalManager
 
@@ -60,27 +53,6 @@ class CacheWorker:
             if NO_MODELS in str(error):
                 return {"ids": []}
             raise
-
-    def load(self, parameters: Json, emit: Emit) -> Json:
-        """Into this process; seconds are 0 when it is there already."""
-        identity = parameters["id"]
-        if identity in self._loaded:
-            return {"seconds": 0.0}
-        model = self._catalog.get_model_variant(identity)
-        if model is None:
-            raise PermanentError(f"model not found: {identity}", code="NotRegistered")
-        forget_peak_memory()
-        started = time.perf_counter()
-        model.load()
-        self._loaded[identity] = model
-        return {"seconds": time.perf_counter() - started}
-
-    def unload(self, parameters: Json, emit: Emit) -> Json:
-        loaded = self._loaded.pop(parameters["id"], None)
-        if loaded is not None:
-            loaded.unload()
-            give_back_memory()
-        return {}
 
     def ask(self, parameters: Json, emit: Emit) -> Json:
         limit = self._within_context(parameters)
@@ -108,33 +80,6 @@ class CacheWorker:
             return wanted
         room: int = context - self.count(parameters, lambda event: None)["tokens"]  # type: ignore[arg-type]
         return min(wanted, room) if room > 0 else wanted
-
-    def tokenizer(self, parameters: Json, emit: Emit) -> Json:
-        """Needs no catalog and no model."""
-        from reconciler.backends.foundry.tokenizer import compared_in, content_of
-
-        folder = parameters["folder"]
-        key = content_of(folder)
-        if key not in self._compared:
-            self._compared[key] = compared_in(folder)
-        return self._compared[key]
-
-    def decode(self, parameters: Json, emit: Emit) -> Json:
-        """In the place of the loaded model: the memory is not needed twice."""
-        from reconciler.backends.foundry.decoding import decoded
-        from reconciler.domain.reference import from_plain
-
-        self.unload(parameters, emit)
-        boundaries, tokens, reference = (parameters[name] for name in ("boundaries", "tokens", "reference"))
-        found, compared = decoded(parameters["folder"], boundaries, tokens, reference and from_plain(reference))
-        return {"decoded": vars(found), "referenced": vars(compared)}
-
-    def providers(self, parameters: Json, emit: Emit) -> Json:
-        """In the place of the loaded model."""
-        from reconciler.backends.foundry.providers import computed
-
-        self.unload(parameters, emit)
-        return {"providers": [vars(one) for one in computed(parameters["folder"])]}
 
     def measure(self, parameters: Json, emit: Emit) -> Json:
         """The names of packages say that they are not those of our own environment."""
@@ -183,6 +128,6 @@ if __name__ == "__main__":
         confine_worker()
     sys.path.insert(0, os.environ.pop(SDK))
     worker = CacheWorker()
-    verbs = ("open", "list", "load", "unload", "ask", "count", "tokenizer", "decode", "providers", "measure")
+    verbs = ("open", "list", *VERBS)
     serve({verb: getattr(worker, verb) for verb in verbs})
     os._exit(0)  # what its own end would free goes with the process
