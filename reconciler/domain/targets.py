@@ -7,7 +7,7 @@ machine, so that an inventory names them. `conversion.precisions` says how Olive
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TypeVar
+from typing import Any, TypeVar
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -144,3 +144,10 @@ VERIFIED_PROVIDERS = {one.name: one for one in PROVIDERS if one.verified}
 VERIFIED_DEVICES = tuple(dict.fromkeys(one.device for one in VERIFIED_PROVIDERS.values()))
 DEFAULT_PROVIDER = next(iter(VERIFIED_PROVIDERS.values()))
 CONVERTIBLE = tuple(name for name in TABLE if not all(name in one.no_kernels for one in VERIFIED_PROVIDERS.values()))
+
+
+def provider_of(config: dict[str, Any]) -> ExecutionProvider:
+    """The one that a checked genai_config.json asks for first; the CPU's where it asks for none."""
+    decoder = config.get("model", {}).get("decoder", {})
+    asked = [name for one in decoder.get("session_options", {}).get("provider_options", ()) for name in one]
+    return GENAI_PROVIDERS[asked[0]] if asked else DEFAULT_PROVIDER

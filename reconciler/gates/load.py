@@ -13,7 +13,7 @@ from typing import Annotated, Any, ClassVar
 from reconciler.domain.accepts import MEMORY, About
 from reconciler.domain.errors import PermanentError, RehearsalFailed, RuntimeUnavailable
 from reconciler.domain.measured import Answer, ComputedBy, Measured, Measurements, Numbers, Released
-from reconciler.domain.targets import DEFAULT_PROVIDER, GENAI_PROVIDERS
+from reconciler.domain.targets import DEFAULT_PROVIDER, provider_of
 from reconciler.domain.verdict import NO_MEMORY_FIGURE, Verdict, at_most, compared, inconclusive
 from reconciler.gates.runtime import RegisteredCandidate, RuntimeGate
 
@@ -100,10 +100,8 @@ def _require_provider(candidate: RegisteredCandidate) -> None:
     """What is made for a GPU and runs on the CPU answers rightly, and ten times slower. A machine can be mended without
     any change in git, so it is tried again."""
     with open(os.path.join(candidate.folder, "genai_config.json"), encoding="utf-8") as file:
-        session = json.load(file)["model"]["decoder"].get("session_options", {})
-    asked = [name for one in session.get("provider_options", ()) for name in one]
-    declared = GENAI_PROVIDERS.get(asked[0]) if asked else None
-    if declared is None:
+        declared = provider_of(json.load(file))
+    if declared is DEFAULT_PROVIDER:
         return
     # guard: gate: what is made for a GPU does not run on the CPU
     if why := fell_back(declared.name, candidate.runtime.providers(candidate.name, candidate.folder)):

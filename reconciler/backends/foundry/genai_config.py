@@ -13,7 +13,7 @@ from reconciler.domain.errors import PermanentError
 from reconciler.domain.manifest import Generation
 from reconciler.domain.plain_data import as_dict
 from reconciler.domain.sources.generation_config import GREEDY, SAMPLING
-from reconciler.domain.targets import DEFAULT_PROVIDER, GENAI_PROVIDERS, ExecutionProvider
+from reconciler.domain.targets import DEFAULT_PROVIDER, GENAI_PROVIDERS, provider_of
 
 Check = Callable[[object], bool]
 
@@ -135,13 +135,6 @@ def genai_config(text: bytes, generation: Generation, provider: str = DEFAULT_PR
 def check(config: object) -> None:
     """Raises PermanentError for a key or a value that must not reach the runtime."""
     _check(config, _ALLOWED, "")
-
-
-def provider_of(config: dict[str, Any]) -> ExecutionProvider:
-    """The one that a checked configuration asks for first; the CPU's where it asks for none."""
-    decoder = config.get("model", {}).get("decoder", {})
-    asked = [name for one in decoder.get("session_options", {}).get("provider_options", ()) for name in one]
-    return GENAI_PROVIDERS[asked[0]] if asked else DEFAULT_PROVIDER
 
 
 def context_length(config: dict[str, Any]) -> int:

@@ -24,7 +24,7 @@ from reconciler.domain.sources.source_model import (
     SourceModel,
     digest_of,
 )
-from reconciler.domain.targets import DEFAULT_PROVIDER
+from reconciler.domain.targets import DEFAULT_PROVIDER, provider_of
 from reconciler.domain.text.quoting import listed, shown
 from reconciler.sources.folder.guarded_folder import Folder, FolderProblems, read_object
 from reconciler.sources.folder.onnx_graph import ExternalData, external_data
@@ -80,7 +80,7 @@ class _OnnxLook:
             ends=ends_among(added, model, known, settings),
             warnings=(*self._left_out(names), *(self._findings.problem(TOKENIZER, one) for one in doubtful)),
             ready=True,
-            provider="" if (provider := genai_config.provider_of(config)) is DEFAULT_PROVIDER else provider.name,
+            provider="" if (provider := provider_of(config)) is DEFAULT_PROVIDER else provider.name,
         )
 
     def _refused(self) -> SourceModel:
