@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Set
 
 from reconciler.daemon.state import Board
 from reconciler.daemon.wake import INTERVAL, WATCHING
-from reconciler.domain.changes import Change
+from reconciler.domain.changes import Change, word_of
 from reconciler.domain.errors import Problem
 from reconciler.domain.plan import Held, Outcome
 from reconciler.domain.reasons import PRUNE_GUARDS
@@ -97,7 +97,8 @@ class Summaries:
 
 def _facts(change: Change) -> dict[str, object]:
     named = change.variant or f"artifact {change.build_key[7:19]}"
-    return {"action": change.action, "reason": change.reason, "variant": named, "number": change.number}
+    words = {"action": change.action, "word": word_of(change), "reason": change.reason}
+    return {**words, "variant": named, "number": change.number}
 
 
 def _facts_of_problem(problem: Problem) -> dict[str, object]:

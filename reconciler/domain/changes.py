@@ -326,7 +326,8 @@ Change = LongWork | Verify | Register | RepairRelease | RepairArtifact | Removal
 
 
 def word_of(change: Change) -> str:
-    """For people: a ready ONNX model is not converted."""
+    """For people: a ready ONNX model is taken, not converted. The only place that says so; documents that give an
+    `action` give this `word` beside it, and metrics count by action."""
     return "take" if isinstance(change, Convert) and change.release.recipe.as_is else change.action
 
 

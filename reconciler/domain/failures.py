@@ -16,7 +16,7 @@ from hashlib import sha256
 
 import reconciler
 from reconciler.domain.backoff import STEP, spread
-from reconciler.domain.changes import Removal, runtime_key
+from reconciler.domain.changes import Change, Removal, runtime_key, word_of
 from reconciler.domain.errors import GateFailed
 from reconciler.domain.plan import Held, Outcome
 from reconciler.domain.reasons import Reason
@@ -36,7 +36,7 @@ class RememberedFailure:
     `version` is the program's: another one may do better."""
 
     key: str
-    action: str
+    action: str  # word_of the change; of a ready model `convert` in records of earlier versions
     variant: str
     code: str
     message: str
@@ -79,22 +79,22 @@ def remember(failures: Iterable[RememberedFailure], outcome: Outcome, now: str) 
     if not key or outcome.status not in ("done", "failed") or outcome.code == GateFailed.code:
         return failures
     if outcome.status == "done":
-        return tuple(one for one in failures if one.key != key or not _is_over(one, outcome.change.action))
+        return tuple(one for one in failures if one.key != key or not _is_over(one, outcome.change))
     before = next((one for one in failures if one.key == key), None)
     others = tuple(one for one in failures if one.key != key)
     return (*others, _one_more(before, outcome, key, now))[-KEPT:]
 
 
-def _is_over(failure: RememberedFailure, action: str) -> bool:
+def _is_over(failure: RememberedFailure, change: Change) -> bool:
     """A release that was verified once more may fail to be registered once more."""
-    return failure.action == action or action in ("register", "repair")
+    return failure.action in (change.action, word_of(change)) or change.action in ("register", "repair")
 
 
 def _one_more(before: RememberedFailure | None, outcome: Outcome, key: str, now: str) -> RememberedFailure:
-    again = before is not None and before.action == outcome.change.action
+    again = before is not None and before.action in (outcome.change.action, word_of(outcome.change))
     return RememberedFailure(
         key=key,
-        action=outcome.change.action,
+        action=word_of(outcome.change),
         variant=outcome.change.variant,
         code=outcome.code,
         message=outcome.message,
@@ -120,7 +120,7 @@ def not_overcome(
 ) -> tuple[RememberedFailure, ...]:
     """Without those whose work is done nevertheless: a step may have been refused its last write only, and the next
     pass finds nothing left to do. `stored` are build keys, `done` the keys of what serves with nothing left to do."""
-    over = {"convert": stored, **dict.fromkeys(SERVING, done)}
+    over = {"convert": stored, "take": stored, **dict.fromkeys(SERVING, done)}
     left = (one for one in failures if one.key not in over.get(one.action, ()))
     return tuple(one for one in left if one.action != "pull" or base_key(one) not in stored)
 

@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator
 from typing import ClassVar, Generic, Protocol, TypeVar
 
 from reconciler.conversion.client.converter import Converter
-from reconciler.domain.changes import LongWork
+from reconciler.domain.changes import LongWork, word_of
 from reconciler.domain.layout import Layout
 from reconciler.domain.plain_data import as_dict
 from reconciler.engine.options import Options, Reporter
@@ -99,7 +99,7 @@ class Job(ABC, Generic[ChangeT]):
     def _write_note(self, fraction: float, text: str) -> None:
         self._since = self._since or now()
         change, path = self.change, os.path.join(self.folder, NOTE)
-        note = {"action": change.action, "variant": change.variant, "since": self._since}
+        note = {"action": change.action, "word": word_of(change), "variant": change.variant, "since": self._since}
         with contextlib.suppress(OSError):
             with open(path + "~", "wb") as file:
                 file.write(json.dumps({**note, "fraction": fraction, "text": text}).encode())
@@ -121,4 +121,5 @@ def _notes(folder: str) -> Iterator[View]:
             with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
                 note = json.loads(read_whole(os.path.join(folder, name, NOTE), LONGEST))
                 texts = {key: str(note[key]) for key in ("action", "variant", "since", "text")}
+                texts["word"] = str(note.get("word") or note["action"])
                 yield {**texts, "fraction": min(max(float(note["fraction"]), 0.0), 1.0)}

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from functools import partial
 
 from reconciler.domain import history
-from reconciler.domain.changes import Convert, FetchSource, Measure, Pull, Register, Verify
+from reconciler.domain.changes import Convert, FetchSource, Measure, Pull, Register, Verify, word_of
 from reconciler.domain.desired import declared_releases
 from reconciler.domain.errors import HostRefused
 from reconciler.domain.failures import not_overcome, remember, still_declared
@@ -46,6 +46,7 @@ def record_outcome(context: PassContext, outcome: Outcome) -> None:
         "bytes": change.cost.download_bytes if outcome.status == "done" else 0,
         "code": outcome.code,
         "message": outcome.message,
+        "word": word_of(change) if word_of(change) != change.action else "",
     }
     records = context.machine.records
     with best_effort("event.lost"):
@@ -135,7 +136,7 @@ def _judged(before: Conditions, last: Snapshot, result: PassResult) -> dict[str,
         now(),
         suspensions=last.recorded.suspensions,
         running={
-            change.variant if isinstance(change, Measure) else change.build_key: change.action
+            change.variant if isinstance(change, Measure) else change.build_key: word_of(change)
             for change in result.running
         },
     )
@@ -153,9 +154,9 @@ def _failures(last: Snapshot, result: PassResult) -> dict[str, VariantFailure]:
         if wanted.variant in held and one.key.partition("@")[0] in wanted.failure_keys
     }
     return found | {
-        outcome.change.variant: VariantFailure(action=outcome.change.action, code=outcome.code, message=outcome.message)
-        for outcome in reversed(result.outcomes)
-        if outcome.status in ("failed", "skipped")
+        one.change.variant: VariantFailure(action=word_of(one.change), code=one.code, message=one.message)
+        for one in reversed(result.outcomes)
+        if one.status in ("failed", "skipped")
     }
 
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Container, Sequence
 from dataclasses import replace
 from functools import partial
 
-from reconciler.domain.changes import Change
+from reconciler.domain.changes import Change, word_of
 from reconciler.domain.errors import Cancelled, CatalogBroken, Paused, PermanentError, TemporaryError
 from reconciler.domain.plain_data import grouped
 from reconciler.domain.plan import Outcome
@@ -65,7 +65,7 @@ class Steps:
         self._end(_cancelled(change, because), context)
 
     def _skip(self, change: Change, context: PassContext, *, because: Outcome) -> None:
-        message = f"{because.change.action} failed: {because.message}"
+        message = f"{word_of(because.change)} failed: {because.message}"
         self._end(Outcome(change=change, status="skipped", code=because.code, message=message), context)
 
     def _end(self, outcome: Outcome, context: PassContext) -> Outcome:

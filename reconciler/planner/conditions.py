@@ -19,12 +19,13 @@ from reconciler.domain.recorded import LONGEST_DAYS, Condition, Suspension, last
 Conditions = Mapping[str, Mapping[str, Condition]]  # by variant and type
 
 NOTHING: dict[str, str] = {}
-LEFT = {  # reason and message; long work by its action
+LEFT = {  # reason and message; long work by its word (domain.changes.word_of)
     "left": ("ChangesLeft", "work is left"),
     "convert": ("Converting", "its conversion runs; it is verified and served when that ends"),
+    "take": ("Taking", "its files are taken into the store; it is verified and served when that ends"),
     "pull": ("Pulling", "its artifact is being pulled; it is verified and served when that ends"),
     "measure": ("Measuring", "what its gates ask for is being measured"),
-    "fetch": ("Fetching", "its source is being fetched; it is converted and served when that ends"),
+    "fetch": ("Fetching", "its source is being fetched; it is converted or taken, and served, when that ends"),
 }
 
 _ROLLOUT = (Reason.ROLLOUT_PAUSED, Reason.ROLLOUT_FAILED)

@@ -3,7 +3,7 @@
 from collections.abc import Container
 from dataclasses import dataclass, replace
 
-from reconciler.domain.changes import Change, Convert, FetchSource, MeasureServed, Pull, Removal, RepairRelease
+from reconciler.domain.changes import Change, Convert, FetchSource, MeasureServed, Pull, Removal, RepairRelease, word_of
 from reconciler.domain.desired import DesiredRelease
 from reconciler.domain.failures import held_by
 from reconciler.domain.machine.trust import Refusal
@@ -89,7 +89,7 @@ def _suspended(plan: VariantPlan, wanted: DesiredRelease, recorded: Recorded) ->
     suspension = recorded.suspension_of(wanted.variant, wanted.release.model)
     if not (wanted.suspended or suspension):
         return None
-    actions = ", ".join(dict.fromkeys(change.action for change in plan.changes))
+    actions = ", ".join(dict.fromkeys(map(word_of, plan.changes)))
     why = f"; {suspension}" if suspension else ""
     until = suspension.until if suspension and not wanted.suspended else ""
     return Held(variant=wanted.variant, reason=Reason.SUSPENDED, message=f"would {actions}{why}", until=until)

@@ -9,6 +9,7 @@ from reconciler.reports.render import field_rows
 from reconciler.reports.text import (
     MOST_NOTICES,
     Shown,
+    action_word,
     actions_text,
     annotation,
     annotations,
@@ -93,7 +94,7 @@ def _model_lines(model: Shown) -> Iterator[str]:
     for change in model["changes"]:
         cost = change_cost(change, model)
         target = f"{change['variant'] or 'artifact'}  ({change['reason']})"
-        yield f"    {change['action']:<8} {target}{'  ' * bool(cost)}{cost}"
+        yield f"    {action_word(change):<8} {target}{'  ' * bool(cost)}{cost}"
         yield from (f"        {row}" for row in field_rows(change))
     yield from (f"    ! {held_text(held)}" for held in model["held"])
 
@@ -147,7 +148,7 @@ def group_rows(group: Shown) -> list[str]:
     held = [one for one in group["held"] if one["variant"] not in failing]
     seconds = group["cost"]["seconds"]
     rows = [
-        *(f"{one['action']} {_target(one)}" for one in group["changes"]),
+        *(f"{action_word(one)} {_target(one)}" for one in group["changes"]),
         *(f"will fail: {_failure(one)}" for one in group["failures"]),
         *(f"held back: {one['variant']} ({one['reason']}): {one['message']}" for one in held),
         *(f"gates of {one['variant']}: {gate_change_line(one)}" for one in group["gates"]),
@@ -231,7 +232,7 @@ def age(problem: Shown) -> str:
 
 def _notice(model: Shown) -> str:
     is_shown = model["file"] and model["declared"] != "removed"  # GitHub has no place for a file that is gone
-    steps = ", ".join(f"{change['action']} {_target(change)}" for change in model["changes"])
+    steps = ", ".join(f"{action_word(change)} {_target(change)}" for change in model["changes"])
     text = steps or "; ".join(held["message"] for held in model["held"]) or "nothing to do"
     place = place_of(model["file"], model["line"]) if is_shown else ""
     return annotation("notice", f"{model['name']}: {text}", place)

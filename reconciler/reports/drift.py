@@ -8,6 +8,7 @@ suspended, and where its source is broken.
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
+from reconciler.domain.changes import word_of
 from reconciler.domain.desired import Desired
 from reconciler.domain.errors import Problem
 from reconciler.domain.observed import Observed
@@ -88,7 +89,7 @@ def _pending(
     ahead = (change for change in plan.changes if change.reason is not Reason.DRIFT_DETECTED)
     changing = grouped(ahead, lambda change: change.variant)
     for variant, changes in changing.items():
-        actions = dict.fromkeys(change.action for change in changes)
+        actions = dict.fromkeys(map(word_of, changes))
         fields = dict.fromkeys(field for change in changes for field in change.forced_by)
         yield variant, changes[0].reason, [*actions, *fields]
     current = {

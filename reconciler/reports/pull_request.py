@@ -14,6 +14,7 @@ from reconciler.domain.text.escape import for_markdown, for_terminal
 from reconciler.reports import diff_render, render
 from reconciler.reports.text import (
     Shown,
+    action_word,
     by_cause,
     cost_text,
     gates_by_variant,
@@ -75,7 +76,7 @@ def _plan_parts(view: Shown) -> Iterator[str]:
     yield from (f"- :warning: {for_markdown(problem_line(warning))}" for warning in by_cause(view["warnings"]))
     for change in view["changes"]:
         if rows := _change_fields(change):
-            yield details(f"{change['variant']}: {change['action']}", rows)
+            yield details(f"{change['variant']}: {action_word(change)}", rows)
     for variant, verdicts in gates_by_variant(view).items():
         yield _folded(f"gates of {variant}: {tally(verdicts)}", "\n".join(gates_table(verdicts)))
 
@@ -83,7 +84,7 @@ def _plan_parts(view: Shown) -> Iterator[str]:
 def _change_row(change: Shown) -> str:
     name = change["variant"] or change["buildKey"][:19]
     what = for_markdown(render.target(change, name))
-    return f"| {change['action']} | {what} | {change['reason']} | {cost_text(change['cost'])} |"
+    return f"| {action_word(change)} | {what} | {change['reason']} | {cost_text(change['cost'])} |"
 
 
 def _change_fields(change: Shown) -> list[str]:
@@ -141,7 +142,7 @@ def _policy_rows(results: list[Shown]) -> Iterator[str]:
 
 def _row(model: Shown) -> str:
     by_name = grouped(model["changes"], lambda change: change["variant"] or "artifact")
-    steps = [f"{name}: {', '.join(change['action'] for change in changes)}" for name, changes in by_name.items()]
+    steps = [f"{name}: {', '.join(map(action_word, changes))}" for name, changes in by_name.items()]
     steps += [f"held back: {hold['variant']}" for hold in model["held"]]
     reasons = dict.fromkeys(one["reason"] for one in (*model["changes"], *model["held"]))
     costs = dict.fromkeys(diff_render.change_cost(change, model) for change in model["changes"])

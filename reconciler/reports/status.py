@@ -12,13 +12,13 @@ from reconciler.domain.text.units import size_text
 from reconciler.gates.judgement import GateStatus
 from reconciler.planner.conditions import TYPES, Conditions
 from reconciler.reports.drift import what_is_broken
-from reconciler.reports.text import Shown, built_by, columns, tally, terminal_lines, unmet, verdict_line
+from reconciler.reports.text import Shown, action_word, built_by, columns, tally, terminal_lines, unmet, verdict_line
 from reconciler.reports.view import FORMAT_VERSION, View, camel_view, origin_view, verdict_view
 from reconciler.state.progress import Reported, Scrubbed
 
 HEADS = ("VARIANT", "ID", "PRECISION", "SIZE", "READY", "REASON", "GATES", "TEMPLATE", "SINCE")
 
-_DOING = {"convert": "converting", "fetch": "downloading", "pull": "pulling", "measure": "measuring"}
+_DOING = {"convert": "converting", "take": "taking", "fetch": "downloading", "pull": "pulling", "measure": "measuring"}
 _WRONG = {
     "Followed": "not followed",
     "ManifestsValid": "manifests are invalid",
@@ -142,7 +142,7 @@ def working_lines(working: Shown | None) -> Iterator[str]:
     for job in working["jobs"]:
         text = f", {job['text']}" if job["text"] else ""
         how_far = f"{100 * job['fraction']:.0f} %{text}, since {job['since']}"
-        yield f"{job['variant']}: {_DOING.get(job['action'], job['action'])} (pid {pid}, {how_far})"
+        yield f"{job['variant']}: {_DOING.get(action_word(job), action_word(job))} (pid {pid}, {how_far})"
     verb = "kept" if command == "run" else "worked on"
     yield f"{verb} by `reconciler {command}` (pid {pid}) since {working['since']}"
 

@@ -55,9 +55,14 @@ def actions_text(changes: Iterable[Shown]) -> str:
 
 
 def action_word(change: Shown) -> str:
-    """For people: a ready ONNX model is taken as it is."""
-    is_taken = change["action"] == "convert" and (change["after"] or {}).get("asIs")
-    return "take" if is_taken else str(change["action"])
+    """For people (domain.changes.word_of). What an earlier version wrote has the action alone."""
+    return str(change.get("word") or change["action"])
+
+
+def event_type(event: Shown) -> str:
+    """For people: `take.done` for an event of the type `convert.done` whose `word` is take."""
+    kind = str(event.get("type") or "")
+    return f"{event['word']}.{kind.partition('.')[2]}" if event.get("word") else kind
 
 
 def held_text(held: Shown) -> str:

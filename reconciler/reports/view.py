@@ -97,6 +97,7 @@ def change_view(change: kinds.Change) -> View:
     before, after = before_and_after(change)
     view: View = {
         "action": change.action,
+        "word": kinds.word_of(change),
         "reason": change.reason,
         "variant": change.variant,
         "forcedBy": list(change.forced_by),

@@ -12,6 +12,7 @@ from reconciler.cli.exit_codes import INTERRUPTED, OK
 from reconciler.domain.layout import Layout
 from reconciler.domain.text.escape import for_json, for_terminal
 from reconciler.domain.text.names import model_of
+from reconciler.reports.text import event_type
 from reconciler.state.events import Follower
 from reconciler.state.records import Records
 
@@ -58,5 +59,5 @@ def _line(event: Mapping[str, Any]) -> str:
     what = event.get("variant") or f"artifact {str(event.get('buildKey', ''))[7:19]}"
     seconds = f" in {event['seconds']:.1f} s" if event.get("seconds") else ""
     message = f": {event['message']}" if event.get("message") else ""
-    head = f"{event.get('time', '')}  {event.get('type', ''):<17} {what}{number}"
+    head = f"{event.get('time', '')}  {event_type(event):<17} {what}{number}"
     return for_terminal(f"{head} ({event.get('reason', '')}){seconds}{message}")

@@ -32,7 +32,7 @@ SENT = {
     "source.fresh": "source.fresh",
 }
 
-_TEXTS = ("variant", "reason", "code", "message", "revision")
+_TEXTS = ("word", "variant", "reason", "code", "message", "revision")
 _NUMBERS = ("number", "seconds")
 _TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ")
 

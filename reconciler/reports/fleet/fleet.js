@@ -276,7 +276,7 @@
   const variantState = (one) => {
     const reason = texts[one[V.reason]];
     if (one[V.ready]) return make("span", "state good", "Ready");
-    const tone = /^(Awaiting.*|Converting|Fetching|Measuring|Pulling)$/.test(reason) ? "busy" : "bad";
+    const tone = /^(Awaiting.*|Converting|Fetching|Measuring|Pulling|Taking)$/.test(reason) ? "busy" : "bad";
     if (tone === "busy") return make("span", "state busy", reason.startsWith("Awaiting") ? `Waiting: ${reason}` : `At work: ${reason}`);
     return make("span", `state ${tone}`, reason ? `Not ready: ${reason}` : "Not ready");
   };

@@ -36,7 +36,7 @@ OUTLIER = 3.0  # times the usual distance from the median
 ALIKE = 0.02  # of the median: numbers nearer than that are one
 FEWEST = 5  # machines, to speak of an outlier
 MOST_NAMED = 10
-AT_WORK = frozenset({"Converting", "Fetching", "Measuring", "Pulling"})  # reasons of Ready
+AT_WORK = frozenset({"Converting", "Fetching", "Measuring", "Pulling", "Taking"})  # reasons of Ready
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,7 +10,7 @@ from reconciler.reports.benchmark.drawing import HEIGHT, WIDTH
 from reconciler.reports.history import short_revision
 from reconciler.reports.html.document import Document, document, fragment
 from reconciler.reports.render import field_rows, summary, target
-from reconciler.reports.text import built_by, cost_text, problem_line, tally, verdict_sign
+from reconciler.reports.text import action_word, built_by, cost_text, problem_line, tally, verdict_sign
 
 View = Mapping[str, Any]
 
@@ -42,6 +42,7 @@ class MachinePage:
 def machine_page(view: View) -> MachinePage:
     helpers = {
         "built_by": built_by,
+        "action_word": action_word,
         "cost_text": cost_text,
         "field_rows": field_rows,
         "problem_line": problem_line,

@@ -7,14 +7,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from reconciler.domain.reasons import BY_FAILURE, BY_ORDER, PRUNE_GUARDS, WAITING, Reason
 from reconciler.domain.recorded import Suspension
 from reconciler.reports.status import condition_of
-from reconciler.reports.text import Shown
+from reconciler.reports.text import Shown, action_word
 from reconciler.reports.view import View
 
 # What a page shows in a colour; the word says it too. The worst first.
 TONES = ("bad", "wait", "busy", "held", "quiet", "good")
 
-_WORKS = {"convert": "Converting", "fetch": "Downloading", "pull": "Pulling", "measure": "Measuring"}
-_BUSY = frozenset({"Converting", "Pulling", "Measuring", "Fetching", "ChangesLeft"})
+_WORKS = {"convert": "Converting", "take": "Taking", "fetch": "Downloading", "pull": "Pulling", "measure": "Measuring"}
+_BUSY = frozenset({"Converting", "Taking", "Pulling", "Measuring", "Fetching", "ChangesLeft"})
 _WAITS = {*WAITING, *BY_ORDER, Reason.AWAITING_BUILD, "NotServed"}
 _KEPT = {*PRUNE_GUARDS, Reason.PROTECTED, Reason.ROLLED_BACK, Reason.SUSPENDED}
 _WORDS = {str(Reason.DRIFT_DETECTED): "Drifted", "-": "Unknown"}
@@ -29,7 +29,7 @@ def state_of(variant: Shown, jobs: Sequence[Shown]) -> View:
     found["ready"] = ready["status"] == "True"
     if jobs:
         job = jobs[0]
-        word = f"{_WORKS.get(job['action'], job['action'])} {100 * job['fraction']:.0f} %"
+        word = f"{_WORKS.get(action_word(job), action_word(job))} {100 * job['fraction']:.0f} %"
         found |= {"word": word, "tone": "busy", "fraction": job["fraction"], "message": job["text"] or ready["message"]}
     elif (held := _suspension(variant)) is not None:
         found |= held

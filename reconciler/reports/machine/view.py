@@ -12,7 +12,7 @@ from reconciler.domain.manifest import Model
 from reconciler.domain.plain_data import grouped
 from reconciler.domain.text.names import model_of
 from reconciler.reports.machine.states import TONES, commands_for, state_of, worst
-from reconciler.reports.text import Shown
+from reconciler.reports.text import Shown, event_type
 from reconciler.reports.view import FORMAT_VERSION, View, camel_view
 
 MOST_EVENTS = 1000
@@ -120,7 +120,8 @@ def machine_view(facts: MachineFacts) -> View:
 
 def _event(event: Shown) -> View:
     """Of what the log holds: it is read as it is, and lacks what was not known."""
-    texts = {name: str(event.get(name) or "") for name in ("time", "type", "variant", "reason", "message", "buildKey")}
+    texts = {"type": event_type(event)}
+    texts |= {name: str(event.get(name) or "") for name in ("time", "variant", "reason", "message", "buildKey")}
     number, seconds = event.get("number"), event.get("seconds")
     return {
         **texts,

@@ -30,7 +30,7 @@ Each event is one `POST` of `application/cloudevents+json` (CloudEvents 1.0, str
 | `reconciler.foundry.variant.ready` | a variant became Ready |
 | `reconciler.foundry.variant.not-ready` | it was Ready and is no more |
 | `reconciler.foundry.variant.stalled` | a person is needed, or the reason for that changed |
-| `reconciler.foundry.variant.failed` | a step failed: `action` and `code` say which and why |
+| `reconciler.foundry.variant.failed` | a step failed: `action` and `code` say which and why (`word` for people) |
 | `reconciler.foundry.variant.repaired` | drift was found and repaired |
 | `reconciler.foundry.variant.pruned` | nothing declares it any more; it was removed |
 | `reconciler.foundry.source.stale` | the repository has been silent for twice the interval |
