@@ -5,10 +5,12 @@ The constants are of the pinned tools, with whole programs and the command count
 measures again. It is meant to be too large rather than too small.
 """
 
+from dataclasses import dataclass
 from math import prod
 
 from reconciler.conversion.precisions import OLIVE, WIDE, ModelParts
 from reconciler.domain.release import Recipe
+from reconciler.domain.sources.model_config import Config
 from reconciler.domain.sources.source_model import SourceModel
 from reconciler.domain.targets import CONVERTIBLE, K_QUANT, TABLE
 
@@ -18,19 +20,47 @@ _WIDTHS = {"float32": 4, "float16": 2, "bfloat16": 2}  # bytes, by the names of 
 _COPIES_IN_THE_CHECK = 2  # of the part that is loaded: the source's, and the artifact's in its place
 
 
+@dataclass(frozen=True, kw_only=True)
+class ModelSizes:
+    """`loaded`: bytes that transformers holds of the source."""
+
+    parts: ModelParts
+    loaded: float
+
+
 def predict_memory(source: SourceModel, recipe: Recipe) -> dict[str, int]:
     """At each precision; at that of `recipe` with its options."""
-    parts = _parts(source)
+    sizes = _sizes(source)
+    return {name: conversion_peak(sizes, recipe, name) for name in CONVERTIBLE}
+
+
+def conversion_peak(sizes: ModelSizes, recipe: Recipe, precision: str) -> int:
+    parts = sizes.parts
     # PEFT merges into a whole model in memory.
-    held = parts.whole if recipe.adapter else _loaded(source, sum(map(prod, source.shapes.values())))
+    held = parts.whole if recipe.adapter else sizes.loaded
     checked = _COPIES_IN_THE_CHECK * parts.largest
-    return {
-        name: int(LEAST + held + max(checked, OLIVE[name].memory(parts, _rounded(parts, recipe, name))))
-        for name in CONVERTIBLE
-    }
+    rounded = _rounded(parts, recipe, precision)
+    return int(LEAST + held + max(checked, OLIVE[precision].memory(parts, rounded)))
 
 
-def _parts(source: SourceModel) -> ModelParts:
+def sizes_from_config(config: Config, weight_bytes: int) -> ModelSizes:
+    """Of a source whose weights were never looked at. Where config.json does not say it, its weights are in half
+    precision and its head is the embedding, which is too large rather than too small."""
+    width = _width(config) or _WIDTHS["bfloat16"]
+    head = int(config["vocab_size"]) * int(config["hidden_size"])
+    numbers, tied = weight_bytes // width, config.get("tie_word_embeddings") is not False
+    layer = max(numbers - head * (1 if tied else 2), 0) // int(config["num_hidden_layers"])
+    parts = ModelParts(
+        matrices=numbers if tied else max(numbers - head, head),
+        whole=WIDE * (numbers + (head if tied else 0)),
+        head=WIDE * head,
+        largest=WIDE * max(head, layer),
+        width=width,
+    )
+    return ModelSizes(parts=parts, loaded=0)
+
+
+def _sizes(source: SourceModel) -> ModelSizes:
     sizes = {name: prod(shape) for name, shape in source.shapes.items()}
     numbers, embeddings = sum(sizes.values()), sum(size for name, size in sizes.items() if name.endswith(_EMBEDDING))
     head = int(source.config["vocab_size"]) * int(source.config["hidden_size"])
@@ -38,13 +68,14 @@ def _parts(source: SourceModel) -> ModelParts:
     for name, size in sizes.items():
         layers[_layer_of(name)] = layers.get(_layer_of(name), 0) + size
     shared = head if "lm_head.weight" not in sizes else 0
-    return ModelParts(
+    parts = ModelParts(
         matrices=numbers - embeddings + shared,
         whole=WIDE * (numbers + shared),
         head=WIDE * head,
         largest=WIDE * max(layers.values()),
         width=source.weight_bytes / numbers,
     )
+    return ModelSizes(parts=parts, loaded=_loaded(source, numbers))
 
 
 def _layer_of(name: str) -> str:
@@ -56,8 +87,12 @@ def _layer_of(name: str) -> str:
 def _loaded(source: SourceModel, numbers: int) -> int:
     """What transformers holds of the source: nothing where it maps the files, everything where config.json asks for
     another type than the files have."""
-    width = _WIDTHS.get(str(source.config.get("dtype") or source.config.get("torch_dtype")))
+    width = _width(source.config)
     return numbers * width if width and round(source.weight_bytes / numbers) != width else 0
+
+
+def _width(config: Config) -> int | None:
+    return _WIDTHS.get(str(config.get("dtype") or config.get("torch_dtype")))
 
 
 def _rounded(parts: ModelParts, recipe: Recipe, precision: str) -> float:

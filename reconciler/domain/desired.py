@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from reconciler.domain import digest
 from reconciler.domain.errors import Problem
 from reconciler.domain.gate_spec import GateSpec
+from reconciler.domain.machine.precision_choice import Choosing, PrecisionNeeds
 from reconciler.domain.policy.policy import PolicyDenial
 from reconciler.domain.reasons import Reason
 from reconciler.domain.release import Release
@@ -54,6 +55,7 @@ class DesiredRelease:
     verdicts: tuple[Verdict, ...] | None = None  # of `release`, by what is measured; None: not judged yet
     denial: PolicyDenial | None = None  # why a policy lets no new release be made
     doubted: tuple[str, ...] = ()  # what policies only warn about
+    needs: PrecisionNeeds | None = None  # of a model that says `precisions: auto`; None: not known, or not asked
 
     @property
     def variant(self) -> str:
@@ -124,6 +126,10 @@ class Desired:
     not_selected: dict[str, str] = field(
         default_factory=dict
     )  # by name of a model for other machines: why not for this one
+    choosing: dict[str, Choosing] = field(
+        default_factory=dict
+    )  # by name: models of which a machine takes one precision
+    chosen: dict[str, str] = field(default_factory=dict)  # by name of such a model: which this machine takes, and why
 
 
 def declared_releases(desired: Desired, before: Mapping[str, str]) -> dict[str, str]:

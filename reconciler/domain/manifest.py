@@ -224,6 +224,7 @@ class Model(ModelOptions):
     ready: bool = False
     adapter_path: str | None = None
     precisions: tuple[str, ...]
+    chooses: bool = False  # `precisions: auto`: each machine takes one of them
     template: Template
     gates: GateSpec = GateSpec()
     delete_first: bool = False  # the old one may go before the new one is built

@@ -20,14 +20,15 @@ class Held:
 @dataclass(frozen=True, kw_only=True)
 class Plan:
     """Ordered changes, and what is held back. False when there is nothing to do. `later` are predecessors that go in
-    time and until then harm nothing; `not_selected` says by model name why it is not for this machine; `verdicts` are,
-    by variant, what its gates say."""
+    time and until then harm nothing; `not_selected` says by model name why it is not for this machine, `chosen` which
+    precision of it this machine takes and why; `verdicts` are, by variant, what its gates say."""
 
     revision: str
     changes: tuple[Change, ...] = ()
     held: tuple[Held, ...] = ()
     later: tuple[Held, ...] = ()
     not_selected: dict[str, str] = field(default_factory=dict)
+    chosen: dict[str, str] = field(default_factory=dict)
     verdicts: dict[str, tuple[Verdict, ...]] = field(default_factory=dict)
 
     def __bool__(self) -> bool:

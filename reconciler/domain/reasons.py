@@ -99,6 +99,10 @@ class Reason(StrEnum):
         "HasDependents",
         "it is to go, and a model that depends on it is still served: that one goes first",
     )
+    AWAITING_PRECISION = (
+        "AwaitingPrecision",
+        "precisions: auto chose another one, which is not served yet: this one serves until then",
+    )
     RETRIES_EXCEEDED = (
         "RetriesExceeded",
         "it failed once more than the manifest's retry.limit: tried when its input changes, or with `reconciler retry`",
@@ -142,7 +146,7 @@ USER_HOLDS = frozenset({Reason.SUSPENDED, Reason.PROTECTED, Reason.ROLLED_BACK, 
 BY_FAILURE = frozenset({Reason.FAILED_BEFORE, Reason.BACKOFF_ACTIVE, Reason.RETRIES_EXCEEDED})
 
 # Held back until another change of the same plan is carried out: the next pass may find it ready.
-BY_ORDER = frozenset({Reason.DEPENDENCY_NOT_READY, Reason.HAS_DEPENDENTS})
+BY_ORDER = frozenset({Reason.DEPENDENCY_NOT_READY, Reason.HAS_DEPENDENTS, Reason.AWAITING_PRECISION})
 
 # Held back until time, or another connection, lets it go on: no person is needed.
 WAITING = frozenset(

@@ -143,6 +143,13 @@ GENAI_PROVIDERS = {one.genai_name: one for one in PROVIDERS if one.genai_name}
 VERIFIED_PROVIDERS = {one.name: one for one in PROVIDERS if one.verified}
 VERIFIED_DEVICES = tuple(dict.fromkeys(one.device for one in VERIFIED_PROVIDERS.values()))
 DEFAULT_PROVIDER = next(iter(VERIFIED_PROVIDERS.values()))
+# What `precisions: auto` may take where it names none: rounded ones. What is not rounded takes three to five times the
+# memory for what few notice.
+AUTO_PRECISIONS = tuple(
+    name
+    for name, one in TABLE.items()
+    if one.rounded and not any(name in {**each.no_kernels, **each.slow} for each in VERIFIED_PROVIDERS.values())
+)
 CONVERTIBLE = tuple(name for name in TABLE if not all(name in one.no_kernels for one in VERIFIED_PROVIDERS.values()))
 
 

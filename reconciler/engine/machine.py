@@ -14,8 +14,10 @@ from reconciler.domain.errors import Disturbed, UsageError
 from reconciler.domain.failures import forgiven
 from reconciler.domain.layout import Layout
 from reconciler.domain.machine.bandwidth import Bandwidth
-from reconciler.domain.machine.facts import Memory, Traits
+from reconciler.domain.machine.facts import Memory, Traits, conversion_limit, disk_capacity
 from reconciler.domain.machine.maintenance_windows import Windows
+from reconciler.domain.machine.precision_choice import Capacity
+from reconciler.domain.machine.registries import REGISTRY_ONLY
 from reconciler.domain.measured import MeasurementSet
 from reconciler.domain.observed import Observed, ServedFolder
 from reconciler.domain.recorded import Recorded, still_on
@@ -23,9 +25,9 @@ from reconciler.domain.release import Artifact, Marker
 from reconciler.engine.timetable import Timetable
 from reconciler.engine.traffic import Traffic
 from reconciler.host.clock import now
-from reconciler.host.disk_usage import bytes_below, disk_free
+from reconciler.host.disk_usage import bytes_below, disk_free, disk_total
 from reconciler.host.durable import is_temporary
-from reconciler.host.facts import host_name, read_facts
+from reconciler.host.facts import host_name, read_facts, serves_only
 from reconciler.host.lock import hold
 from reconciler.host.memory import memory_now
 from reconciler.host.ownership import make_owner, read_owner
@@ -125,6 +127,19 @@ def machine_name(machine: Machine) -> str:
 def machine_labels(machine: Machine) -> dict[str, str]:
     """Those of its configuration, and its own facts."""
     return labels_of(machine_name(machine), machine.traits.labels, read_facts())
+
+
+def machine_capacity(machine: Machine) -> Capacity:
+    """What it has for a model with `precisions: auto`."""
+    facts, traits = read_facts(), machine.traits
+    return Capacity(
+        memory=facts.memory_bytes,
+        disk=disk_capacity(disk_total(machine.layout.root), traits.limits),
+        cpus=facts.cpus,
+        providers=facts.execution_providers,
+        converts=traits.convert != REGISTRY_ONLY and not serves_only(),
+        conversion_memory=conversion_limit(traits.conversion_memory, facts.memory_bytes),
+    )
 
 
 def _refuse_foreign(layout: Layout) -> None:

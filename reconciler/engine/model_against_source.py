@@ -91,7 +91,7 @@ def moved_upstream(model: Model, source: LockedSource) -> list[Problem]:
 
 
 def unsupported(model: Model, precision: str, reason: str) -> Problem:
-    field = f"spec.precisions[{model.precisions.index(precision)}]"
+    field = "spec.precisions" if model.chooses else f"spec.precisions[{model.precisions.index(precision)}]"
     message = f"{precision} cannot be converted rightly: {reason}"
     hint = "`reconciler explain` shows what a recipe becomes; docs/architectures.md lists what is verified"
     return _problem(model, field, "ConversionUnsupported", message, hint)

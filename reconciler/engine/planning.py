@@ -10,10 +10,10 @@ from reconciler.domain.machine.registries import LOCAL, REGISTRY_ONLY
 from reconciler.domain.observed import Observed
 from reconciler.domain.plan import Plan
 from reconciler.domain.recorded import Recorded
-from reconciler.engine.machine import NOTHING, Machine, machine_labels, observe, recall
+from reconciler.engine.machine import NOTHING, Machine, machine_capacity, machine_labels, observe, recall
 from reconciler.engine.policies import with_builds, without_retired
 from reconciler.engine.registries import RegistryLookup
-from reconciler.engine.resolve import Resolution, resolve, with_policies
+from reconciler.engine.resolve import Resolution, resolve, with_choices, with_policies
 from reconciler.engine.rollouts.gate import RolloutGate, rollout_gate
 from reconciler.engine.rollouts.ring_reports import NOT_ASKED
 from reconciler.engine.source_trust import SourceTrust
@@ -50,10 +50,12 @@ class Snapshot:
 @dataclass(frozen=True)
 class Others:
     """What is known of others: what registries answered already in this pass, and whether others of the fleet go first;
-    what was seen of other machines' rollouts (None: nothing waits for them)."""
+    what was seen of other machines' rollouts (None: nothing waits for them). `for_all`: what is wanted is for other
+    machines, so this one chooses no precision."""
 
     registries: RegistryLookup
     rollouts: RolloutGate | None = None
+    for_all: bool = False
 
 
 def take_snapshot(
@@ -76,6 +78,8 @@ def take_snapshot(
     lookup = others.registries
     observed = replace(observed, refused=refusals(machine, lookup.trust))
     resolution = _resolved(machine, declared, observed)
+    if resolution.desired.choosing and not others.for_all:
+        resolution = with_choices(resolution, machine_capacity(machine))
     if recorded.failures and ignored:
         limits = _retry_limits(resolution.desired)
         recorded = replace(recorded, failures=without_backoff(recorded.failures, ignored, limits))

@@ -117,6 +117,32 @@ def denied(desired: Desired, results: Iterable[PolicyResult]) -> Desired:
     return replace(desired, wanted=wanted)
 
 
+def without_refused_choices(
+    desired: Desired, results: Sequence[PolicyResult]
+) -> tuple[Desired, tuple[PolicyResult, ...]]:
+    """Of a model that says `precisions: auto` no machine takes a precision that a policy refuses or doubts, as long as
+    another one is left: nothing is said of it then but that it is ruled out."""
+    kept = tuple(results)
+    for name in desired.choosing:
+        precisions = {one.release.precision for one in desired.wanted if one.release.model == name}
+        mine = [one for one in kept if one.model == name and one.precision in precisions]
+        for wrong in ((FAIL, ERROR, WARN), (FAIL, ERROR)):
+            refused = {one.precision: one.policy for one in mine if one.result in wrong}
+            if refused and precisions - refused.keys():
+                desired = _ruled_out(desired, name, refused)
+                kept = tuple(one for one in kept if one.model != name or one.precision not in refused)
+                break
+    return desired, kept
+
+
+def _ruled_out(desired: Desired, name: str, refused: Mapping[str, str]) -> Desired:
+    choosing = desired.choosing[name]
+    why = {precision: f"is not allowed by policy {policy}" for precision, policy in refused.items()}
+    choosing = replace(choosing, ruled_out={**choosing.ruled_out, **why})
+    wanted = tuple(one for one in desired.wanted if one.release.model != name or one.release.precision not in refused)
+    return replace(desired, wanted=wanted, choosing={**desired.choosing, name: choosing})
+
+
 @dataclass(frozen=True, kw_only=True)
 class JudgedBuilds:
     """`results` are all, `decided` those of them that were left to the machine."""

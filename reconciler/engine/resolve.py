@@ -7,11 +7,13 @@ from functools import cache
 
 from reconciler.conversion.architectures import refusal
 from reconciler.conversion.memory import predict_memory
+from reconciler.conversion.needs import predict_needs
 from reconciler.conversion.prediction import predict_bytes, predict_peak_bytes
 from reconciler.conversion.toolchain import tools_for
 from reconciler.domain.desired import Desired, DesiredRelease
 from reconciler.domain.digest import StoredFile
 from reconciler.domain.errors import Problem
+from reconciler.domain.machine.precision_choice import Capacity, Choosing
 from reconciler.domain.manifest import Model, Target, variant_name
 from reconciler.domain.plain_data import as_dict
 from reconciler.domain.policy.policy import Policy, PolicyResult
@@ -21,14 +23,17 @@ from reconciler.domain.sources.model_config import boundaries
 from reconciler.domain.sources.source_model import SourceAdapter, SourceModel
 from reconciler.domain.targets import PROVIDERS, honoured_options
 from reconciler.engine import model_against_source as complaints
-from reconciler.engine.policies import PolicyJudge, denied, said
+from reconciler.engine.policies import PolicyJudge, denied, said, without_refused_choices
 from reconciler.engine.source_trust import SourceTrust
 from reconciler.host.stamps import StampBook
 from reconciler.manifests.parsed import Parsed
 from reconciler.manifests.selector import mismatch
+from reconciler.planner.precision_choice import chosen_for
 from reconciler.sources.cache import OnDisk, SourceCache
 from reconciler.sources.protocol import CachedSource, ModelFolders, unseen
 from reconciler.templates.trimmed import for_runtime
+
+PRECISIONS = "spec.precisions"
 
 # Bytes of an artifact, of disk at the peak of its conversion, and of memory there at each precision it could have.
 Predicted = tuple[int, int, Mapping[str, int]]
@@ -100,8 +105,9 @@ def resolve_in(
         locked_sources=frozenset(model.remote.digest for model in models if model.remote is not None),
         unresolved=resolver.unresolved,
         not_selected=elsewhere,
+        choosing=resolver.choosing,
     )
-    found = tuple(resolver.policies)
+    desired, found = without_refused_choices(desired, resolver.policies)
     return with_policies(
         Resolution(
             desired=denied(desired, found),
@@ -122,6 +128,15 @@ def with_policies(resolution: Resolution, results: Sequence[PolicyResult]) -> Re
         warnings=(*resolution.warnings, *(problem for is_refused, problem in refused if not is_refused)),
         policies=(*resolution.policies, *results),
     )
+
+
+def with_choices(resolution: Resolution, capacity: Capacity) -> Resolution:
+    """With the one precision that a machine takes of each model that says `precisions: auto`."""
+    before = resolution.desired
+    desired = chosen_for(before, capacity)
+    none_fits = {problem for name, problem in desired.unresolved.items() if name not in before.unresolved}
+    problems = (*resolution.problems, *sorted(none_fits, key=lambda one: (one.file, one.line)))
+    return replace(resolution, desired=desired, problems=problems)
 
 
 def _not_selected(models: Iterable[Model], labels: Mapping[str, str] | None) -> dict[str, str]:
@@ -150,13 +165,16 @@ class _Resolver:
         self.sources: dict[str, Source] = {}
         self.unresolved: dict[str, Problem] = {}  # by variant
         self.policies: list[PolicyResult] = []
+        self.choosing: dict[str, Choosing] = {}
 
     def model(self, model: Model) -> list[DesiredRelease]:
         before = len(self.problems)
         wanted = self._model(model)
         resolved = {one.release.precision for one in wanted}
+        if model.chooses and resolved:
+            self.choosing[model.name] = _choosing(model, resolved)
         for precision in model.precisions:
-            if precision not in resolved:
+            if precision not in resolved and not (model.chooses and resolved):
                 self.unresolved[variant_name(model.name, precision)] = self.problems[before]
         return wanted
 
@@ -212,10 +230,11 @@ class _Resolver:
         self, model: Model, source: SourceModel, adapter: str | None, template: str, fetch: Fetch | None
     ) -> list[DesiredRelease]:
         wanted = []
+        refused: list[Problem] = []
         for precision in model.precisions:
             recipe, reason = self._judge(model, source, adapter, precision)
             if reason is not None:
-                self.problems.append(complaints.unsupported(model, precision, reason))
+                refused.append(complaints.unsupported(model, precision, reason))
                 continue
             wanted.append(replace(self._wanted(model, source, recipe, template), fetch=fetch))
             if fetch is None or fetch.known:
@@ -226,6 +245,7 @@ class _Resolver:
                     files=source.files if recipe.as_is else (),
                     remote=model.remote,
                 )
+        self.problems += [] if model.chooses and wanted else refused  # what may be chosen is no promise
         self.warnings += [complaints.of_folder(model, warning) for warning in source.warnings]
         self.warnings += complaints.short_context(model, source)
         if source.looked_at:
@@ -263,6 +283,7 @@ class _Resolver:
             depends_on=model.depends_on,
             retry_limit=model.retry.limit,
             source_is_here=model.remote is not None or bool(source.path),
+            needs=predict_needs(source, recipe) if model.chooses else None,
         )
 
     def _predict(self, model: Model, source: SourceModel, recipe: Recipe) -> Predicted:
@@ -278,6 +299,15 @@ class _Resolver:
             disk = predict_bytes(source, recipe), predict_peak_bytes(source, recipe)
             self._predicted[recipe.build_key] = *disk, {name: memory[name] for name in fitting}
         return self._predicted[recipe.build_key]
+
+
+def _choosing(model: Model, resolved: Container[str]) -> Choosing:
+    return Choosing(
+        file=model.file,
+        line=model.line_of(PRECISIONS),
+        allowed=model.precisions,
+        ruled_out={one: "cannot be converted rightly" for one in model.precisions if one not in resolved},
+    )
 
 
 def _fetch(source: LockedSource, cached: CachedSource) -> Fetch | None:

@@ -153,7 +153,7 @@ def changed_fields(before: Model | None, after: Model | None) -> tuple[FieldChan
     return tuple(FieldChange(name=name, before=old.get(name), after=new.get(name)) for name in names)
 
 
-_SHOWN_ELSEWHERE = frozenset({"name", "file", "line", "lines", "gates"})
+_SHOWN_ELSEWHERE = frozenset({"name", "file", "line", "lines", "gates", "chooses"})
 _NAMES = {
     "labels": "metadata.labels",
     "annotations": "metadata.annotations",
@@ -169,6 +169,8 @@ def _fields(model: Model, precisions: tuple[str, ...]) -> Iterator[tuple[str, ob
     for name, value in as_dict(model).items():
         if name == "remote" and model.remote is not None:
             yield from _flat(model.remote.field, {**value, "kind": None, "ready": None})
+        elif name == "precisions" and model.chooses:
+            yield "spec.precisions.auto", value
         elif name not in _SHOWN_ELSEWHERE:
             yield from _flat(_NAMES.get(name, f"spec.{camel(name)}"), value)
 

@@ -19,12 +19,13 @@ from reconciler.domain.recorded import Recorded
 from reconciler.domain.text.units import FORM
 from reconciler.fleet.comparison import Disk, Side, disk_during
 from reconciler.fleet.inventory import Inventory
-from reconciler.fleet.inventory_facts import to_observed, to_recorded
+from reconciler.fleet.inventory_facts import capacity_of, to_observed, to_recorded
 from reconciler.gates.judgement import GateChange, gate_changes
 from reconciler.manifests.paths import inside
 from reconciler.manifests.selector import labels_of, mismatch
 from reconciler.planner.dependencies import in_the_end
 from reconciler.planner.plan import make_plan
+from reconciler.planner.precision_choice import NONE_FITS, chosen_for
 
 WEEK = 7 * 86_400
 # Reasons of the planner for holding a change back that are failures of the machine.
@@ -92,7 +93,7 @@ def desired_for(inventory: Inventory, recorded: Recorded, base: Side, head: Side
     # Models whose source cannot be read here and is declared as it was.
     before = {(model.name, model.source_path, model.adapter_path) for model in base.models}
     same = head.unknown & {m.name for m in head.models if (m.name, m.source_path, m.adapter_path) in before}
-    return replace(
+    meant = replace(
         head.desired,
         wanted=tuple(
             _as_recorded(wanted, recorded) if wanted.release.model in same else wanted
@@ -103,6 +104,7 @@ def desired_for(inventory: Inventory, recorded: Recorded, base: Side, head: Side
         unresolved={name: reason for name, reason in head.desired.unresolved.items() if name not in other},
         not_selected=elsewhere,
     )
+    return chosen_for(meant, capacity_of(inventory))
 
 
 def _as_recorded(wanted: DesiredRelease, recorded: Recorded) -> DesiredRelease:
@@ -119,6 +121,9 @@ def _failures(inventory: Inventory, plan: Plan, desired: Desired, head: Side) ->
     for held in plan.held:
         if held.reason in _FAILURES:
             yield Failure(variant=held.variant, kind=_FAILURES[held.reason], message=held.message)
+    for problem in {one.message: one for one in desired.unresolved.values() if one.code == NONE_FITS}.values():
+        variant = next(name for name, one in desired.unresolved.items() if one == problem)
+        yield Failure(variant=variant, kind="memory", message=problem.message)
     changed = {change.variant for change in plan.changes}
     models = {model.name: model for model in head.models}
     for wanted in desired.wanted:

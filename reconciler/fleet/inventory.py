@@ -162,6 +162,7 @@ class Inventory:
     disk: DiskSpace
     limits: StorageLimits = StorageLimits()
     convert: ConvertMode = LOCAL
+    conversion_memory: Count = 0  # as its configuration limits one conversion; 0: a share of its memory
     attempted_revision: str = ""
     applied_revision: str = ""
     variants: tuple[Variant, ...] = ()

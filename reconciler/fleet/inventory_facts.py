@@ -16,8 +16,9 @@ from dataclasses import replace
 from typing import Any, TypeVar
 
 from reconciler.domain.digest import StoredFile
-from reconciler.domain.machine.facts import Memory
-from reconciler.domain.machine.registries import RegistryAnswers
+from reconciler.domain.machine.facts import Memory, conversion_limit, disk_capacity, serves_only
+from reconciler.domain.machine.precision_choice import Capacity
+from reconciler.domain.machine.registries import REGISTRY_ONLY, RegistryAnswers
 from reconciler.domain.measured import Fidelity, Measured, MeasurementSet
 from reconciler.domain.observed import Observed, Registration, ServedFolder, own_properties
 from reconciler.domain.plain_data import as_dict, field_names
@@ -41,7 +42,7 @@ MOST_TIMINGS = 5  # of each action and precision, the newest
 NEWEST = 3  # measured releases of one artifact, the newest
 MOST_ASKED = 1000
 UNASKED = RegistryAnswers(unreached="a comparison asks no registry: it may have it", code="NotAsked")
-EXPORTED_CONDITIONS = ("Ready", "Stalled")
+EXPORTED_CONDITIONS = ("Ready", "Stalled", "PrecisionChosen")
 OURS, OTHERS = "this", "another"  # owner marks, as the reader of an inventory sees them
 
 
@@ -131,6 +132,19 @@ def _is_finite(held: object) -> bool:
     except ValueError:
         return False
     return True
+
+
+def capacity_of(inventory: Inventory) -> Capacity:
+    """What that machine has for a model with `precisions: auto`, as it says itself."""
+    facts, limits = inventory.facts, inventory.limits
+    return Capacity(
+        memory=facts.memory_bytes,
+        disk=disk_capacity(inventory.disk.total_bytes, limits),
+        cpus=facts.cpus,
+        providers=facts.execution_providers,
+        converts=inventory.convert != REGISTRY_ONLY and not serves_only(facts.os, facts.arch),
+        conversion_memory=inventory.conversion_memory or conversion_limit(0, facts.memory_bytes),
+    )
 
 
 def to_observed(inventory: Inventory) -> Observed:

@@ -58,6 +58,7 @@ _TEXTS: dict[type, dict[str, Callable[[str], bool]]] = {
 # Fields that earlier versions do not know, and what they are where there is nothing to say.
 _LATER: dict[str, object] = {
     "convert": LOCAL,
+    "conversionMemory": 0,
     "imported": None,
     "counter": 0,
     "leftOut": [],

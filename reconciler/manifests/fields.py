@@ -29,6 +29,7 @@ from reconciler.manifests.loader import Plain
 
 REFUSAL = "manifest"
 TEMPLATE_FORMS = ("<preset>", "<ref>", "<roles>", "<jinja>")  # tags of a union: in pydantic's paths, not in documents
+PRECISION_FORMS = ("<each>", "<any>", "<some>")  # of `spec.precisions`, as above
 MAX_NAME = 40
 NULL_WORDS = frozenset({"", "~", "null", "Null", "NULL"})
 

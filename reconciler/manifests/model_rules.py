@@ -1,6 +1,5 @@
 """From a declared model to a `manifest.Model`: the rules that look at more than one field, at paths, at templates."""
 
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import fields
 from typing import Any
@@ -8,7 +7,7 @@ from typing import Any
 from reconciler.domain import manifest
 from reconciler.domain.gate_spec import GateSpec
 from reconciler.domain.sources.locked import CATALOG
-from reconciler.domain.targets import DEFAULT_PROVIDER, PRECISIONS, TABLE, VERIFIED_PROVIDERS, honoured_options
+from reconciler.domain.targets import PRECISIONS, TABLE, honoured_options
 from reconciler.domain.text.names import camel
 from reconciler.domain.text.quoting import field_path, listed, nearest, shown
 from reconciler.gates.template import TemplateGate
@@ -17,6 +16,7 @@ from reconciler.manifests.described import values_of
 from reconciler.manifests.gate_rules import gates_of
 from reconciler.manifests.loader import YamlDocument
 from reconciler.manifests.lock_file import Lock
+from reconciler.manifests.precisions.rules import check_precisions, chosen_among, precisions_named
 from reconciler.manifests.ready.rules import check_ready, gates_of_ready
 from reconciler.manifests.schema import JinjaTemplate, ModelManifest, RolesTemplate
 from reconciler.manifests.selectors.rules import check_selector
@@ -51,7 +51,7 @@ def model_of(declaration: Declaration[ModelManifest], templates: Templates, lock
     before = len(declaration.log.problems)
     _check_annotations(declaration)
     ready = any(kind in declaration.keys("spec", "source") for kind in ("onnx", CATALOG))
-    _check_precisions(declaration, made=not ready)
+    check_precisions(declaration, made=not ready)
     if ready:
         check_ready(declaration)
     else:
@@ -76,6 +76,7 @@ def model_of(declaration: Declaration[ModelManifest], templates: Templates, lock
 def _model(given: ModelManifest, declaration: Declaration[ModelManifest], **found: Any) -> manifest.Model:
     """`found` are the fields that more than the manifest decides."""
     metadata, spec = given.metadata, given.spec
+    precisions, chooses = chosen_among(spec.precisions)
     return manifest.Model(
         name=metadata.name,
         file=declaration.file,
@@ -83,7 +84,8 @@ def _model(given: ModelManifest, declaration: Declaration[ModelManifest], **foun
         lines=_lines(declaration.document),
         labels=dict(metadata.labels),
         annotations=dict(metadata.annotations),
-        precisions=tuple(spec.precisions),
+        precisions=precisions,
+        chooses=chooses,
         delete_first=spec.disk is not None and spec.disk.strategy == "delete-then-build",
         **found,
         **values_of(manifest.ModelOptions, spec),
@@ -109,29 +111,9 @@ def _check_annotations(declaration: Declaration[ModelManifest]) -> None:
             declaration.report(path, "InvalidValue", message)
 
 
-def _check_precisions(declaration: Declaration[ModelManifest], *, made: bool) -> None:
-    """`made`: by a conversion, for the target."""
-    provider = VERIFIED_PROVIDERS.get(declaration.text("spec", "target", "executionProvider") or "", DEFAULT_PROVIDER)
-    counts: Counter[str] = Counter()
-    for index, precision in enumerate(declaration.texts("spec", "precisions")):
-        if precision is None:
-            continue
-        counts[precision] += 1
-        path = ("spec", "precisions", index)
-        if counts[precision] == 2:  # reported once, however often it is repeated
-            message = f"expected each precision once, got {precision} again"
-            declaration.report(path, "InvalidValue", message)
-        elif made and counts[precision] == 1 and (unfit := provider.no_kernels.get(precision)):
-            message = f"expected a precision that runs on {provider.device}, got {precision}"
-            declaration.report(path, "PrecisionUnsupported", message, unfit.instead)
-        elif made and counts[precision] == 1 and (unfit := provider.slow.get(precision)):
-            message = f"{precision} is slow on {provider.device}: {unfit.why}"
-            declaration.report(path, "PrecisionSlow", message, unfit.instead, serious=False)
-
-
 def _check_quantization(declaration: Declaration[ModelManifest]) -> None:
     """An option that no declared precision uses would be ignored in silence."""
-    written = declaration.texts("spec", "precisions")
+    written = precisions_named(declaration)
     precisions = list(dict.fromkeys(precision for precision in written if precision is not None))
     if not precisions or None in written:
         return  # the precision that was misspelt may be the one that uses it

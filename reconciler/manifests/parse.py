@@ -27,6 +27,7 @@ from reconciler.manifests.model_rules import Templates, model_of
 from reconciler.manifests.parsed import Parsed
 from reconciler.manifests.paths import ParseContext
 from reconciler.manifests.policy_rules import broken_policy, is_policy, policy_of, unread_policies
+from reconciler.manifests.precisions.rules import precisions_named
 from reconciler.manifests.problems import MAX_PROBLEMS, accepted
 from reconciler.manifests.rollouts.rules import rollouts_of
 from reconciler.manifests.schema import (
@@ -230,7 +231,7 @@ def _variant_names(declarations: list[Declaration[Manifest]]) -> Iterator[tuple[
     variants = {
         variant_name(name, precision): declaration
         for name, declaration in models
-        for precision in declaration.texts("spec", "precisions")
+        for precision in precisions_named(declaration)
         if name and precision
     }
     for name, model in models:

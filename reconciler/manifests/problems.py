@@ -8,7 +8,7 @@ from pydantic_core import ErrorDetails
 
 from reconciler.domain.errors import Problem
 from reconciler.domain.text.quoting import field_path, listed, nearest, shown
-from reconciler.manifests.fields import REFUSAL, TEMPLATE_FORMS, got
+from reconciler.manifests.fields import PRECISION_FORMS, REFUSAL, TEMPLATE_FORMS, got
 from reconciler.manifests.loader import Path, YamlDocument
 
 MAX_PROBLEMS = 50  # that are reported of one file
@@ -52,7 +52,7 @@ def accepted(document: YamlDocument, file: str, kind: type[Kind]) -> Kind | tupl
 
 def _problem(detail: ErrorDetails, document: YamlDocument, file: str, model: type[BaseModel]) -> Problem:
     # Tags of unions stand in pydantic's path but not in the document.
-    path: Path = tuple(part for part in detail["loc"] if part not in TEMPLATE_FORMS)
+    path: Path = tuple(part for part in detail["loc"] if part not in (*TEMPLATE_FORMS, *PRECISION_FORMS))
     code, message, hint = _words(detail, path, model)
     return Problem(code=code, file=file, line=document.line(path), field=field_path(path), message=message, hint=hint)
 

@@ -16,7 +16,7 @@ from reconciler.domain.manifest import API_VERSION, ModelOptions
 from reconciler.domain.policy.policy import ModelSelector, PolicyRules
 from reconciler.domain.rollout import RolloutOptions
 from reconciler.domain.targets import PRECISIONS
-from reconciler.domain.text.quoting import listed
+from reconciler.domain.text.quoting import listed, nearest
 from reconciler.manifests.described import manifest_type
 from reconciler.manifests.fields import (
     TEMPLATE_FORMS,
@@ -27,6 +27,7 @@ from reconciler.manifests.fields import (
     Strict,
     as_text,
     expect,
+    is_null,
     one_of,
     optional,
     refusal,
@@ -124,15 +125,44 @@ TemplateBody = Annotated[
     Annotated[RolesTemplate, Tag("<roles>")] | Annotated[JinjaTemplate, Tag("<jinja>")], Discriminator(_form)
 ]
 
+AUTO = "auto"
 Precision = Annotated[
     Literal[PRECISIONS],  # type: ignore[valid-type]  # the table, read when this is imported
     one_of(PRECISIONS),
 ]
 
 
-# That each stands there once is for `manifests.model_rules`: here it would hide what is wrong with one of them.
+def _list_of_precisions(value: object) -> object:
+    if isinstance(value, str) and not is_null(value):
+        hint = "did you mean auto?" if nearest(value, (AUTO,)) else f"write [{value}]" if value in PRECISIONS else ""
+        raise refusal("a list of precisions, or auto", value, hint, "WrongType")
+    return value
+
+
+# That each stands there once is for `manifests.precisions`: here it would hide what is wrong with one of them.
 Precisions = Annotated[
-    list[Precision], Field(min_length=1, json_schema_extra={"maxItems": len(PRECISIONS), "uniqueItems": True})
+    list[Precision],
+    BeforeValidator(_list_of_precisions),
+    Field(min_length=1, json_schema_extra={"maxItems": len(PRECISIONS), "uniqueItems": True}),
+]
+
+
+class AutoPrecisions(Strict):
+    """Each machine serves one of these."""
+
+    auto: Precisions = Field(description="What a machine may take: the most faithful one that it can hold and run.")
+
+
+def _precision_form(value: object) -> str:
+    """A word that is none of ours is told what a list looks like."""
+    return "<some>" if isinstance(value, dict) else "<any>" if value == AUTO else "<each>"
+
+
+PrecisionChoice = Annotated[
+    Annotated[Precisions, Tag("<each>")]
+    | Annotated[Literal["auto"], one_of((AUTO,)), Tag("<any>")]
+    | Annotated[AutoPrecisions, Tag("<some>")],
+    Discriminator(_precision_form),
 ]
 
 
@@ -161,7 +191,9 @@ class DiskManifest(Strict):
 
 class ModelSpec(_Options):  # type: ignore[misc] # its base is made of ModelOptions, and so has all of its fields
     source: SourceManifest = Field(description="Where the model comes from.")
-    precisions: Precisions = Field(description="One variant each, named `<model>-<precision>`.")
+    precisions: PrecisionChoice = Field(
+        description="One variant each, named `<model>-<precision>`; `auto`: each machine serves one of them."
+    )
     prompt_template: TemplateChoice | None = optional(
         "How a conversation becomes text. Default: `source`, what the model brings."
     )

@@ -201,7 +201,7 @@ class _Builder:
             running=keys,
             ignored=self._known,
             jobs=self._options.jobs,
-            others=Others(RegistryLookup(self._machine)),  # what it builds is for the first ring too
+            others=Others(RegistryLookup(self._machine), for_all=True),  # what it builds is for the first ring too
         )
         mine = [_key(one) for one in self._mine(seen) if one.recipe_is_known]
         waiting = {key for key in self._claims.waiting if self._claims.is_due(key)}

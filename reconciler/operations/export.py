@@ -21,8 +21,9 @@ from reconciler.domain.reasons import USER_HOLDS
 from reconciler.domain.reference import Comparison
 from reconciler.domain.text.units import size_text
 from reconciler.engine.machine import Machine
-from reconciler.engine.resolve import resolve
+from reconciler.engine.resolve import resolve, with_choices
 from reconciler.fleet.inventory import Inventory
+from reconciler.fleet.inventory_facts import capacity_of
 from reconciler.fleet.shipment import Shipment, lacking, plan_shipment
 from reconciler.host import durable
 from reconciler.host.clock import now
@@ -94,6 +95,7 @@ class Export:
         inventory, parsed = self._inventory, self._parsed
         labels = labels_of(inventory.machine, inventory.labels, inventory.facts)
         resolution = resolve(parsed, self._machine.stamps, (), labels, self._machine.sources)
+        resolution = with_choices(resolution, capacity_of(inventory))
         desired = resolution.desired
         found = dict(self._find(lacking(inventory, desired)))
         offers = {

@@ -47,6 +47,7 @@ def take_inventory(machine: Machine) -> Inventory:
         ),
         limits=traits.limits,
         convert=traits.convert,
+        conversion_memory=traits.conversion_memory,
         attempted_revision=recorded.last_attempted_revision,
         applied_revision=recorded.last_applied_revision,
         variants=tuple(_without_home(one) for one in variants),

@@ -1,7 +1,8 @@
 """The conditions of each variant after a pass: the one point where outcomes become a state to read.
 
 Types as in Kubernetes: Ready sums up; Reconciling means work is left; Stalled means a person is needed; Built,
-Verified, Serving and IntegrityVerified say what is true of the release that git wants, PoliciesMet that a policy warns.
+Verified, Serving and IntegrityVerified say what is true of the release that git wants, PoliciesMet that a policy warns,
+PrecisionChosen why this precision (`precisions: auto`).
 `transitions` are what changed since the pass before. Pure.
 """
 
@@ -42,7 +43,11 @@ SOURCE_UNTRUSTED = "SourceUntrusted"  # code of a problem
 POLICY_DENIED = str(Reason.POLICY_DENIED)  # the same
 POLICY_WARNED = "PolicyWarned"  # code of a warning
 POLICIES_MET = "PoliciesMet"
-TYPES = ("Ready", "Reconciling", "Stalled", "Built", "Verified", "Serving", "IntegrityVerified", POLICIES_MET)
+PRECISION_CHOSEN = "PrecisionChosen"
+TYPES = (
+    *("Ready", "Reconciling", "Stalled", "Built", "Verified", "Serving", "IntegrityVerified"),
+    *(POLICIES_MET, PRECISION_CHOSEN),
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,6 +90,7 @@ def judge(
             left.get(one.variant, ""),
             suspension=suspension_of(suspensions, variant=one.variant, model=one.release.model),
             now=now,
+            chosen=desired.chosen.get(one.release.model, ""),
         )
         for one in desired.wanted
     }
@@ -190,6 +196,7 @@ def _of_variant(
     *,
     suspension: Suspension | None,
     now: str,
+    chosen: str,
 ) -> list[Condition]:
     registration = observed.serving(wanted.variant)
     folder = observed.folder_behind(registration)
@@ -207,6 +214,7 @@ def _of_variant(
         _stalled(failure, held, suspension, now),
         _reconciling(left if failure is None else "", held, suspension),
         *_doubted(wanted.doubted),
+        *([_condition(PRECISION_CHOSEN, True, "Auto", chosen)] if chosen else []),
     ]
 
 

@@ -117,6 +117,7 @@ def make_plan(
             *(hold for hold in prunes_held if hold.reason is Reason.IN_USE),
         ),
         not_selected=desired.not_selected,
+        chosen=desired.chosen,
         verdicts={one.variant: one.declared_verdicts for one in wanted if one.declared_verdicts},
     )
 

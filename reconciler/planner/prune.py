@@ -15,7 +15,7 @@ from reconciler.domain.plan import Held
 from reconciler.domain.reasons import PRUNE_GUARDS, Reason
 from reconciler.domain.recorded import Recorded, RecordedRelease
 from reconciler.domain.release import Marker
-from reconciler.planner.dependencies import dependents_of
+from reconciler.planner.dependencies import dependents_of, is_ready
 from reconciler.planner.plan_disk import disk_budget
 from reconciler.planner.variant_facts import is_ours
 
@@ -77,6 +77,10 @@ def _reasons_to_stay(
     suspension = recorded.suspension_of(orphan.variant, orphan.model)
     if suspension is not None:  # guard: what is suspended stays
         yield Reason.SUSPENDED, f"would prune; {suspension}"
+    chosen = next((one for one in desired.wanted if one.release.model == orphan.model), None)
+    # guard: another precision serves until the chosen one does
+    if orphan.model in desired.chosen and chosen is not None and not is_ready(chosen, observed):
+        yield Reason.AWAITING_PRECISION, f"it serves until {chosen.variant} does"
     if orphan.protected:  # guard: what is protected stays
         yield Reason.PROTECTED, PROTECTED
     # A mark can be copied with its folder: without a second witness a person decides.

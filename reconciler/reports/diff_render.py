@@ -96,7 +96,14 @@ def _model_lines(model: Shown) -> Iterator[str]:
         target = f"{change['variant'] or 'artifact'}  ({change['reason']})"
         yield f"    {action_word(change):<8} {target}{'  ' * bool(cost)}{cost}"
         yield from (f"        {row}" for row in field_rows(change))
+    yield from (f"    . {line}" for line in choice_lines(model))
     yield from (f"    ! {held_text(held)}" for held in model["held"])
+
+
+def choice_lines(model: Shown) -> list[str]:
+    """Of a model with `precisions: auto`."""
+    text = f"each machine serves one of {', '.join(model['chooses'])}: its memory, disk and processors decide"
+    return [text] if model["chooses"] else []
 
 
 def _target(change: Shown) -> str:
@@ -122,7 +129,8 @@ def total_text(view: Shown) -> str:
     more = "" if cost["known"] else ", and what is unknown here"
     time = time_text(cost["seconds"]) if cost["seconds"] is not None else "unknown: no history"
     download = size_text(cost["downloadBytes"])
-    return f"Each machine: download {download}; disk {before} -> {peak} at the peak -> {after}{more}; time {time}."
+    who = "Each machine, at most" if any(model["chooses"] for model in view["models"]) else "Each machine"
+    return f"{who}: download {download}; disk {before} -> {peak} at the peak -> {after}{more}; time {time}."
 
 
 def group_title(group: Shown) -> str:
@@ -149,6 +157,7 @@ def group_rows(group: Shown) -> list[str]:
     seconds = group["cost"]["seconds"]
     rows = [
         *(f"{action_word(one)} {_target(one)}" for one in group["changes"]),
+        *(f"precision of {one['model']}: {one['message']}" for one in group["chosen"]),
         *(f"will fail: {_failure(one)}" for one in group["failures"]),
         *(f"held back: {one['variant']} ({one['reason']}): {one['message']}" for one in held),
         *(f"gates of {one['variant']}: {gate_change_line(one)}" for one in group["gates"]),

@@ -16,6 +16,7 @@ from reconciler.domain.plain_data import as_dict, grouped
 from reconciler.domain.plan import Plan
 from reconciler.domain.policy.policy import PASS, PolicyResult
 from reconciler.domain.rollout import Rollout
+from reconciler.domain.text.names import model_of
 from reconciler.fleet.comparison import FleetComparison, Side, changed_fields
 from reconciler.fleet.forecast import Outlook, by_effect
 from reconciler.planner.conditions import POLICY_DENIED, POLICY_WARNED
@@ -92,6 +93,7 @@ def _models(one: FleetComparison) -> Iterator[View]:
                 "declared": _declared(old, new, bool(fields), one.head),
                 "fields": [as_dict(field) for field in fields] if old and new else [],
                 "costUnknown": name in one.head.unknown,
+                "chooses": list(new.precisions) if new is not None and new.chooses else [],
                 "changes": [_change(change, one.sources) for change in changes.get(name, ())],
                 "held": [as_dict(hold) for hold in held.get(name, ())],
             }
@@ -199,11 +201,18 @@ def _group(group: list[Outlook], sources: Mapping[str, str], names: list[str]) -
     return {
         "machines": [_machine(one, names) for one in group],
         "changes": [_change(change, sources) for change in first.plan.changes],
+        "chosen": _chosen(first.plan),
         "held": [as_dict(held) for held in first.plan.held],
         "failures": [as_dict(failure) for failure in first.failures],
         "gates": [_gate(at, group) for at in range(len(first.gates))],
         "cost": {**_total_cost(first.plan), "seconds": max(known) if len(known) == len(group) else None},
     }
+
+
+def _chosen(plan: Plan) -> list[View]:
+    """Of the models that it changes, which precision is taken and why."""
+    changed = {model_of(change.variant) for change in plan.changes}
+    return [{"model": name, "message": why} for name, why in sorted(plan.chosen.items()) if name in changed]
 
 
 def _gate(at: int, group: list[Outlook]) -> View:

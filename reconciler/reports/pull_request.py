@@ -158,4 +158,5 @@ def _diff_rows(model: Shown) -> Iterator[str]:
             changed.setdefault(name, _replaced(name, change["before"][name], change["after"][name]))
     yield from (row for rows in changed.values() for row in rows)
     yield from (f"! {row}" for row in diff_render.declared_rows(model))
+    yield from (f"! {line}" for line in diff_render.choice_lines(model))
     yield from (f"! {held_text(held)}" for held in model["held"])

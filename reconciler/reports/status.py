@@ -174,6 +174,8 @@ def _complaints(variant: Shown) -> Iterator[str]:
         yield f"{name}: {stalled['reason']}: {stalled['message']}"
     if (met := condition_of(variant, "PoliciesMet"))["status"] == "False":
         yield f"{name}: {met['reason']}: {met['message']}"
+    if (chosen := condition_of(variant, "PrecisionChosen"))["status"] == "True":
+        yield f"{name}: precision {chosen['message']}"
     yield from (f"{name}: {verdict_line(one)}" for one in unmet(variant.get("gates", ())))
     if longest := (variant.get("measured") or {}).get("longestPrompt"):
         yield f"{name}: {LongestPrompt(**longest)}"

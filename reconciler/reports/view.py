@@ -35,6 +35,7 @@ def plan_view(
             for verdict in verdicts
         ],
         "notSelected": [{"model": model, "message": why} for model, why in sorted(plan.not_selected.items())],
+        "chosen": [{"model": model, "message": why} for model, why in sorted(plan.chosen.items())],
         "policies": policies_view(policies),
         "problems": [as_dict(problem) for problem in problems],
         "warnings": [as_dict(warning) for warning in warnings],

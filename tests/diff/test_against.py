@@ -104,6 +104,28 @@ def test_a_selector_says_which_machines_do_anything(fleet: Fleet) -> None:
     assert [change["action"] for change in told["chosen"]] == ["convert", "verify", "register"]
 
 
+def test_each_machine_chooses_its_precision(fleet: Fleet) -> None:
+    """Where no machine is known, the machine decides; from its report, it is known what."""
+    path = fleet.folder / "manifests" / "capitals.yaml"
+    path.write_text(path.read_text().replace("[int4]", "auto"))
+    fleet.commit()
+    small = replace(PLENTY.facts, memory_bytes=256 << 20)
+    report(fleet, replace(PLENTY, facts=replace(PLENTY.facts, cpus=1)))
+    report(fleet, replace(PLENTY, machine="tiny", facts=small))
+    view = fleet.view("base", "HEAD", "--against", "inventories")
+    assert view["models"][0]["chooses"] == ["int8", "int4"]
+    told = {name: group for group in view["machines"] for name in names(group)}
+    assert {change["variant"] for change in told["plenty"]["changes"]} == {"capitals-int8"}
+    assert told["plenty"]["chosen"][0]["message"].startswith("int8: ")
+    assert told["tiny"]["changes"] == []
+    (failure,) = told["tiny"]["failures"]
+    assert (failure["kind"], "int4 would need" in failure["message"]) == ("memory", True)
+    for output in ("text", "markdown"):
+        out = fleet.diff("base", "HEAD", "--against", "inventories", "-o", output).out
+        assert "each machine serves one of int8, int4" in out
+        assert "precision of capitals: int8: " in out
+
+
 def test_old_and_unreadable_reports(fleet: Fleet) -> None:
     report(fleet, replace(PLENTY, generated="2001-01-01T00:00:00Z"))
     report(fleet, replace(PLENTY, machine="odd", generated="yesterday"))

@@ -157,6 +157,25 @@ def test_by_label_the_reports_say_who_is_in_the_ring() -> None:
     assert Mine(fleet, BY_LABEL).held() is None
 
 
+def test_who_chose_another_precision_shows_nothing_of_this_one() -> None:
+    fleet = Fleet()
+    for name in CANARIES:
+        fleet.say(name, 30)
+    mine = Mine(fleet)
+    mine.declared = parsed(a=MODEL.replace("[int4]", "auto") + BY_NAME)
+    assert mine.held() is None
+    for name, judged in fleet.held.items():
+        assert judged.report is not None
+        other = replace(judged.report.variants[0], variant="capitals-int8")
+        fleet.held[name] = replace(judged, report=replace(judged.report, variants=(other,)))
+    mine.start()
+    mine.kept = Kept()
+    mine.start()
+    assert mine.message().endswith(
+        f"no machine of it has chosen {VARIANT}: `reconciler rollout promote` when that is meant"
+    )
+
+
 def test_what_all_say_opens_a_ring_for_who_was_away() -> None:
     fleet = Fleet()
     for name in CANARIES:

@@ -112,6 +112,8 @@ def test_every_code_is_explained() -> None:
         package / "manifests" / "ready" / "rules.py",
         package / "manifests" / "rollouts" / "rules.py",
         package / "manifests" / "selectors" / "rules.py",
+        package / "manifests" / "precisions" / "rules.py",
+        package / "planner" / "precision_choice.py",
         package / "sources" / "manifests.py",
         package / "engine" / "model_against_source.py",
         package / "templates" / "lint.py",
@@ -125,7 +127,7 @@ def test_every_code_is_explained() -> None:
 
 
 MODULES = {
-    *("ready_onnx", "onnx_graph"),
+    *("ready_onnx", "onnx_graph", "precision_choice"),
     *(
         "problems",
         "lock_file",

@@ -238,7 +238,27 @@ PATTERN = "expected text with {Content} in it, once"
             "expected a commit of 40 hex digits, got main",
             "a branch can move; `reconciler lock --commit-of org/name@main` prints the commit it is at",
         ),
-        (model(precisions="int4"), "spec.precisions", 6, "expected a list, got int4", ""),
+        (
+            model(precisions="int4"),
+            "spec.precisions",
+            6,
+            "expected a list of precisions, or auto, got int4",
+            "write [int4]",
+        ),
+        (
+            model(precisions="atuo"),
+            "spec.precisions",
+            6,
+            "expected a list of precisions, or auto, got atuo",
+            "did you mean auto?",
+        ),
+        (
+            model(precisions="{auto: [int5]}"),
+            "spec.precisions.auto[0]",
+            6,
+            "expected fp32, fp16, bf16, int8 or int4, got int5",
+            "did you mean int4?",
+        ),
         (model(precisions="[]"), "spec.precisions", 6, "expected at least one item, got an empty list", ""),
         (model(precisions=""), "spec.precisions", 6, "expected a list, got nothing", ""),
         (

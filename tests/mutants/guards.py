@@ -207,6 +207,7 @@ MUTANTS = (
     _("an empty declaration prunes nothing", _PLAN),
     _("many at once want a confirmation", _PLAN),
     _("more than five want a confirmation", _PLAN),
+    _("another precision serves until the chosen one does", "tests/planner/test_precision_choice.py"),
     _("what is protected stays", _PLAN),
     _("what is suspended stays", "tests/cli/test_suspend.py"),
     _("only our folders", f"{_PLAN} tests/planner/test_plan_properties.py", "return True"),

@@ -39,6 +39,12 @@ class StorageLimits:
     disk_reserve: Count = 0
 
 
+def disk_capacity(total: int, limits: StorageLimits) -> int:
+    """Bytes that one model may take on a file system of `total` bytes, whatever is on it now."""
+    most = total if limits.disk_quota is None else min(total or limits.disk_quota, limits.disk_quota)
+    return max(most - limits.disk_reserve, 1) if most else 0
+
+
 SHARE_OF_MEMORY = 0.8  # what one conversion may hold, where nothing else is configured
 
 

@@ -192,7 +192,8 @@ def _architecture(allowed: tuple[str, ...], judged: JudgedModel) -> _Said:
 
 def _precisions(allowed: tuple[str, ...], model: Model) -> Iterator[_Said]:
     for index, precision in enumerate(model.precisions):
-        field, is_allowed = f"spec.precisions[{index}]", precision in allowed
+        field = "spec.precisions" if model.chooses else f"spec.precisions[{index}]"
+        is_allowed = precision in allowed
         message = precision if is_allowed else f"expected {_some(allowed)}, got {precision}"
         yield _Said(
             rule="precisions", result=PASS if is_allowed else FAIL, field=field, message=message, precision=precision

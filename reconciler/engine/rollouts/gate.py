@@ -172,7 +172,7 @@ class RolloutGate:
         watched = next((each for each in memory.watched if (each.variant, each.release) == one.key), None)
         if watched is None:  # more wait than are remembered
             watched = WatchedRelease(variant=one.wanted.variant, release=one.release, begun=memory.watch)
-        meant = _meant(one.model, look)
+        meant = _meant(one.model, one.wanted.variant, look)
         new = with_reports(watched, meant.reports, memory.watch)
         memory = replace(memory, watched=tuple(new if each == watched else each for each in memory.watched))
         decision = self._judge(one, new, meant, memory.watch)
@@ -269,14 +269,24 @@ def _is_new(wanted: DesiredRelease, observed: Observed, recorded: Recorded) -> b
     )
 
 
-def _meant(model: Model | None, look: Look) -> Look:
-    """Without the machines that the model is not for."""
-    if model is None or model.node_selector is None:
+def _meant(model: Model | None, variant: str, look: Look) -> Look:
+    """Without the machines that the model is not for, and without those that chose another precision of it."""
+    if model is None or (model.node_selector is None and not model.chooses):
         return look
     selector = model.node_selector
-    others = {one.machine for one in look.reports if mismatch(selector, one.labels)}
+    others = {one.machine for one in look.reports if selector is not None and mismatch(selector, one.labels)}
+    if model.chooses:
+        others |= {one.machine for one in look.reports if _chose_another(one, model, variant)}
     names = tuple(name for name in look.names if name not in others)
     also = tuple(name for name in look.also if name not in others)
     reports: tuple[MachineReport, ...] = tuple(one for one in look.reports if one.machine not in others)
     members = look.members - len(others.intersection(look.names))
+    if model.chooses and look.names and not names:
+        why_not = f"no machine of it has chosen {variant}: `reconciler rollout promote` when that is meant"
+        look = replace(look, why_not=look.why_not or why_not)
     return replace(look, names=names, also=also, reports=reports, members=members)
+
+
+def _chose_another(report: MachineReport, model: Model, variant: str) -> bool:
+    wanted = {one.variant for one in report.variants if one.model == model.name and one.wanted}
+    return bool(wanted) and variant not in wanted

@@ -5,7 +5,8 @@ from reconciler.domain.gate_spec import GateSpec
 from reconciler.gates.fidelity import FidelityGate
 from reconciler.gates.prompts import PromptsGate
 from reconciler.manifests.declaration import Declaration
-from reconciler.manifests.schema import ModelManifest
+from reconciler.manifests.precisions.rules import FIELD, precisions_named
+from reconciler.manifests.schema import AUTO, ModelManifest
 
 NO_ORIGINAL = "a ready ONNX model is served as it is, and there is no original to compare it with"
 UNPROVEN = (
@@ -21,8 +22,11 @@ def check_ready(declaration: Declaration[ModelManifest]) -> None:
             message = f"expected no {path[-1]}: a ready ONNX model is served as it is"
             hint = "delete the field, or name the original model as source: it is converted then"
             declaration.report(path, "OptionIgnored", message, hint)
-    precisions = declaration.texts("spec", "precisions")
-    if len(precisions) > 1:
+    precisions = precisions_named(declaration)
+    if declaration.text(*FIELD) == AUTO or declaration.keys(*FIELD):
+        message = "expected one precision, which only says what the model is, got auto"
+        declaration.report(FIELD, "OptionIgnored", message, "a ready ONNX model is one precision: name it")
+    elif len(precisions) > 1:
         message = f"expected one precision, which only says what the model is, got {len(precisions)}"
         hint = "write a Model of its own for each ready ONNX folder"
         declaration.report(("spec", "precisions"), "OptionIgnored", message, hint)
