@@ -83,7 +83,7 @@ class _Groups:
     def __init__(self, machine: Machine, parsed: Parsed | None, folder: str) -> None:
         declared = [folder] if folder else []
         for model in parsed.models if parsed is not None else ():
-            declared += [path for path in (model.source_path, model.adapter_path) if path]
+            declared += [path for path in (model.source_path, model.adapter_path, model.original_path) if path]
         self._declarations = [path for path in _outermost(declared) if os.path.isdir(path)]
         self._machine = [path for path in (machine.layout.served, machine.layout.suspended) if os.path.isdir(path)]
         parts = parts_of(machine.backend)

@@ -45,6 +45,7 @@ class DesiredRelease:
     protected: bool = False
     gates: GateSpec = GateSpec()
     fetch: Fetch | None = None
+    original: Fetch | None = None  # what a ready ONNX model is compared with, where that is not here whole
     retain_for: float = 0.0  # seconds that a predecessor stays registered
     history_limit: int = 1  # predecessors whose artifacts are kept
     source_is_here: bool = True  # else only what its conversion is known by (an import): it cannot be converted here
@@ -85,13 +86,13 @@ class DesiredRelease:
     @property
     def work_keys(self) -> tuple[str, ...]:
         """The build keys of the long work that it may need."""
-        fetch = (self.fetch.source.digest,) if self.fetch is not None else ()
-        return (*fetch, self.release.recipe.build_key)
+        fetched = (one.source.digest for one in (self.fetch, self.original) if one is not None)
+        return (*fetched, self.release.recipe.build_key)
 
     @property
     def failure_keys(self) -> tuple[str, ...]:
         """Under which keys its failures are remembered (domain.failures)."""
-        fetch = (self.fetch.source.fetch_key,) if self.fetch is not None else ()
+        fetch = tuple(one.source.fetch_key for one in (self.fetch, self.original) if one is not None)
         recipe, keys = self.release.recipe, (self.release.digest, self.measure_key)
         declared = self.declared
         return (*fetch, recipe.build_key, *keys, declared.recipe.build_key, declared.digest, self._key(declared))
@@ -121,6 +122,7 @@ class Desired:
     suspended: frozenset[str] = frozenset()  # names of models whose manifest says suspend
     confirmed: frozenset[str] = frozenset()  # names of models that may go though many go at once
     locked_sources: frozenset[str] = frozenset()  # digests of what is taken from the hub
+    source_digests: frozenset[str] = frozenset()  # those of them that models are made from
     unresolved: dict[str, Problem] = field(default_factory=dict)  # by variant: why it is declared and not wanted
     retired: dict[str, str] = field(default_factory=dict)  # by variant: by which policy it is no longer wanted
     not_selected: dict[str, str] = field(

@@ -209,7 +209,8 @@ class Model(ModelOptions):
 
     `source_path` and `adapter_path` are absolute; `file` is as the user names it (for messages), `line` 1-based.
     A model from a remote source has `remote` and no `source_path`: each machine keeps its files in its own cache. One
-    that is `ready` is an ONNX folder, which is served as it is.
+    that is `ready` is an ONNX folder, which is served as it is; its original, which it is compared with, is a folder
+    (`original_path`) or remote (`original`), or it has none.
     `lines` says where single fields stand: those that a source, once looked at, can turn out not to fit.
     """
 
@@ -223,6 +224,8 @@ class Model(ModelOptions):
     remote: LockedSource | None = None
     ready: bool = False
     adapter_path: str | None = None
+    original_path: str = ""
+    original: LockedSource | None = None
     precisions: tuple[str, ...]
     chooses: bool = False  # `precisions: auto`: each machine takes one of them
     template: Template
@@ -232,6 +235,11 @@ class Model(ModelOptions):
     def line_of(self, field: str) -> int:
         """The line of `spec.source` and the like; of the document where the author left the field out."""
         return self.lines.get(field, self.line)
+
+    @property
+    def remotes(self) -> tuple[LockedSource, ...]:
+        """All that it takes from elsewhere."""
+        return tuple(one for one in (self.remote, self.original) if one is not None)
 
     @property
     def prune_disabled(self) -> bool:

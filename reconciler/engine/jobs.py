@@ -3,9 +3,11 @@
 
 import os
 from contextlib import suppress
+from dataclasses import replace
 from typing import Any
 
 from reconciler.conversion.client.job_client import Attempt
+from reconciler.conversion.toolchain import TOOLS
 from reconciler.domain.changes import Convert, FetchSource, Measure, MeasureServed
 from reconciler.domain.desired import Desired
 from reconciler.domain.errors import Cancelled, ConversionFailed, ConverterLost, DiskFull, PermanentError
@@ -24,6 +26,7 @@ from reconciler.gates.judgement import missing_measurements, needed
 from reconciler.gates.runtime import Rehearsal
 from reconciler.host import durable
 from reconciler.host.disk_usage import disk_free
+from reconciler.host.places import installed_versions
 from reconciler.planner.plan_steps import RESERVE
 from reconciler.sources.download import Download
 from reconciler.sources.folder.taking import take_files
@@ -194,6 +197,8 @@ class MeasurementJob(Job[Measure]):
             return known
         attempt = Attempt()
         self.when_cancelled(attempt.cancel)
+        if lacking := _lacks_to_compare(self):
+            return Comparison(fidelity=unmeasured(self.change.build_key, lacking))
         self.progressed(0.0, "comparing it with its source")
         try:
             return compare(self, self._folder, attempt)
@@ -243,12 +248,27 @@ def compare(job: Job[Any], artifact: str, attempt: Attempt, *, done: float = 0.0
     """The converter's worker compares an artifact's folder with the source that it was made from. `done` is how far the
     job is, of which this is a step."""
     source = job.context.source(job.change.build_key)
-    return job.team.converter.compare(
-        source.recipe,
-        source.path,
+    recipe, path = source.recipe, source.path
+    if source.original is not None:
+        recipe, path = replace(recipe, source=source.original.digest, tools=TOOLS), source.original.path
+    found = job.team.converter.compare(
+        recipe,
+        path,
         artifact,
         adapter=source.adapter,
         on_progress=lambda fraction, text: job.progressed(done, text),
         timeout=job.team.options.conversion_timeout,
         attempt=attempt,
     )
+    key = source.recipe.build_key
+    reference = replace(found.reference, build_key=key) if found.reference is not None else None
+    return Comparison(fidelity=replace(found.fidelity, build_key=key), reference=reference)
+
+
+def _lacks_to_compare(job: Job[Any]) -> str:
+    """Why a ready ONNX model, which needs no tools to be served, is not compared with its original here."""
+    if job.context.source(job.change.build_key).original is None:
+        return ""
+    wanted = {"torch", "transformers", "onnxruntime-genai"}
+    missing = sorted(wanted - installed_versions(wanted).keys())
+    return f"{' and '.join(missing)} must be installed to compare it with its original" if missing else ""

@@ -30,7 +30,8 @@ def of_folder(model: Model, problem: Problem, field: str = "spec.source") -> Pro
     """A problem of a folder, at the manifest line that names it."""
     message = f"{problem.file}: {problem.message}"
     if problem.code == "SourceUnreadable":
-        name, path = problem.file, model.adapter_path if field.endswith("adapter") else model.source_path
+        paths = {"adapter": model.adapter_path, "original": model.original_path}
+        name, path = problem.file, paths.get(field.rpartition(".")[2], model.source_path)
         if path and os.path.isfile(model.file):  # as a manifest on this disk would name it
             name = one_line(os.path.relpath(path, os.path.dirname(os.path.realpath(model.file))))
         message = f"cannot read {name}: {problem.message}"

@@ -3,7 +3,7 @@
 from collections.abc import Container, Iterator, Mapping
 from dataclasses import dataclass, replace
 
-from reconciler.domain.desired import Desired
+from reconciler.domain.desired import Desired, DesiredRelease
 from reconciler.domain.errors import Problem
 from reconciler.domain.failures import RememberedFailure, without_backoff
 from reconciler.domain.machine.registries import LOCAL, REGISTRY_ONLY
@@ -13,12 +13,13 @@ from reconciler.domain.recorded import Recorded
 from reconciler.engine.machine import NOTHING, Machine, machine_capacity, machine_labels, observe, recall
 from reconciler.engine.policies import with_builds, without_retired
 from reconciler.engine.registries import RegistryLookup
-from reconciler.engine.resolve import Resolution, resolve, with_choices, with_policies
+from reconciler.engine.resolve import ORIGINAL, Resolution, resolve, with_choices, with_policies
 from reconciler.engine.rollouts.gate import RolloutGate, rollout_gate
 from reconciler.engine.rollouts.ring_reports import NOT_ASKED
 from reconciler.engine.source_trust import SourceTrust
 from reconciler.engine.timetable import Turns
 from reconciler.engine.trust import refusals
+from reconciler.gates.judgement import known_numbers, needed
 from reconciler.host.clock import now
 from reconciler.host.facts import serves_only
 from reconciler.host.processes import mapped_folders
@@ -83,6 +84,7 @@ def take_snapshot(
     if recorded.failures and ignored:
         limits = _retry_limits(resolution.desired)
         recorded = replace(recorded, failures=without_backoff(recorded.failures, ignored, limits))
+    resolution = replace(resolution, desired=without_used_originals(resolution.desired, recorded))
     desired = effective(resolution.desired, observed, recorded)
     observed = _with_answers(observed, desired, machine, lookup)
     builds = with_builds(desired, resolution.policies, observed, recorded)
@@ -103,6 +105,20 @@ def take_snapshot(
         warnings=(*resolution.warnings, *_unreached(observed), *_distrusted(observed, desired)),
     )
     return Snapshot(resolution=resolution, observed=observed, recorded=recorded, plan=plan)
+
+
+def without_used_originals(desired: Desired, recorded: Recorded) -> Desired:
+    """What models were compared with already may go, where it is wanted for nothing else."""
+    comparing = [one for one in desired.wanted if ORIGINAL in one.release.recipe.options]
+    if not comparing or desired.choosing:
+        return desired
+    left = {one.release.recipe.options[ORIGINAL] for one in comparing if not _is_compared(one, recorded)}
+    used = {str(one.release.recipe.options[ORIGINAL]) for one in comparing} - left
+    return replace(desired, locked_sources=desired.locked_sources - (used - desired.source_digests))
+
+
+def _is_compared(wanted: DesiredRelease, recorded: Recorded) -> bool:
+    return not needed(wanted.gates, *known_numbers(wanted, recorded)).fidelity
 
 
 def _retry_limits(desired: Desired) -> dict[str, int]:
@@ -140,7 +156,8 @@ def _with_answers(observed: Observed, desired: Desired, machine: Machine, lookup
 
 
 def _with_permissions(observed: Observed, desired: Desired, machine: Machine, turns: Turns) -> Observed:
-    sources = {one.fetch.source.digest for one in desired.wanted if one.fetch is not None}
+    fetched = (each for one in desired.wanted for each in (one.fetch, one.original) if each is not None)
+    sources = {one.source.digest for one in fetched}
     keys = sorted({*sources, *observed.answers.offers})
     traffic = machine.traffic
     return replace(observed, permissions=traffic.timetable.permissions(traffic.used, turns, keys))

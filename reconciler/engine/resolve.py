@@ -34,6 +34,7 @@ from reconciler.sources.protocol import CachedSource, ModelFolders, unseen
 from reconciler.templates.trimmed import for_runtime
 
 PRECISIONS = "spec.precisions"
+ORIGINAL = "original"  # an option of the recipe of a ready ONNX model
 
 # Bytes of an artifact, of disk at the peak of its conversion, and of memory there at each precision it could have.
 Predicted = tuple[int, int, Mapping[str, int]]
@@ -53,13 +54,15 @@ class Resolution:
 
 @dataclass(frozen=True, kw_only=True)
 class Source:
-    """What the converter is given for one build key; `files` are those that are taken as they are."""
+    """What the converter is given for one build key; `files` are those that are taken as they are, and `original` is
+    what they are compared with."""
 
     recipe: Recipe
     path: str
     adapter: str | None
     files: tuple[StoredFile, ...] = ()
     remote: LockedSource | None = None
+    original: SourceModel | None = None  # what a ready one is compared with
 
 
 def resolve(
@@ -102,7 +105,8 @@ def resolve_in(
         complete=not parsed.problems,
         confirmed=frozenset(parsed.confirmed),
         suspended=frozenset(model.name for model in parsed.models if model.suspend),
-        locked_sources=frozenset(model.remote.digest for model in models if model.remote is not None),
+        locked_sources=frozenset(one.digest for model in models for one in model.remotes),
+        source_digests=frozenset(model.remote.digest for model in models if model.remote is not None),
         unresolved=resolver.unresolved,
         not_selected=elsewhere,
         choosing=resolver.choosing,
@@ -206,11 +210,30 @@ class _Resolver:
         problems += complaints.too_long(model, source)
         problems += complaints.other_provider(model, source)
         problems += [] if problems else self._distrusted(model)
+        original, original_problems = self._original(model)
+        problems += original_problems
         self.problems += problems
         self.warnings += complaints.other_tokenizer(model, adapter, source) if adapter and not problems else []
         if problems or template is None:
             return []
-        return self._variants(model, source, adapter.digest if adapter else None, template, fetch)
+        wanted = self._variants(model, source, adapter.digest if adapter else None, template, fetch, original)
+        if model.original is not None and original is not None:
+            lacking = _fetch(model.original, self._cached(model.original))
+            wanted = [replace(one, original=lacking) for one in wanted]
+        return wanted
+
+    def _original(self, model: Model) -> tuple[SourceModel | None, list[Problem]]:
+        """What a ready model is compared with; where it was never here, it stands for what will come."""
+        field = "spec.source.original"
+        if model.original is not None:
+            if not model.original.files:
+                return None, [replace(complaints.not_locked(model, model.original), field=f"{field}.huggingface")]
+            found = self._cached(model.original).model or unseen(model.original)
+        elif model.original_path:
+            found = self._folder(model.original_path)
+        else:
+            return None, []
+        return found, [complaints.of_folder(model, one, field) for one in found.problems]
 
     def _judge_by_policies(self, model: Model, source: SourceModel) -> None:
         if self._policies is not None:
@@ -227,12 +250,20 @@ class _Resolver:
         return refused
 
     def _variants(
-        self, model: Model, source: SourceModel, adapter: str | None, template: str, fetch: Fetch | None
+        self,
+        model: Model,
+        source: SourceModel,
+        adapter: str | None,
+        template: str,
+        fetch: Fetch | None,
+        original: SourceModel | None,
     ) -> list[DesiredRelease]:
         wanted = []
         refused: list[Problem] = []
         for precision in model.precisions:
             recipe, reason = self._judge(model, source, adapter, precision)
+            if original is not None:
+                recipe = replace(recipe, options={**recipe.options, ORIGINAL: _identity(model, original)})
             if reason is not None:
                 refused.append(complaints.unsupported(model, precision, reason))
                 continue
@@ -244,6 +275,7 @@ class _Resolver:
                     adapter=model.adapter_path,
                     files=source.files if recipe.as_is else (),
                     remote=model.remote,
+                    original=original,
                 )
         self.problems += [] if model.chooses and wanted else refused  # what may be chosen is no promise
         self.warnings += [complaints.of_folder(model, warning) for warning in source.warnings]
@@ -299,6 +331,12 @@ class _Resolver:
             disk = predict_bytes(source, recipe), predict_peak_bytes(source, recipe)
             self._predicted[recipe.build_key] = *disk, {name: memory[name] for name in fitting}
         return self._predicted[recipe.build_key]
+
+
+def _identity(model: Model, original: SourceModel) -> str:
+    """The digest under which it is known, also before it is here. It is part of the recipe: numbers of a comparison
+    with another original are of another artifact."""
+    return model.original.digest if model.original is not None else original.digest
 
 
 def _choosing(model: Model, resolved: Container[str]) -> Choosing:

@@ -154,11 +154,13 @@ def changed_fields(before: Model | None, after: Model | None) -> tuple[FieldChan
 
 
 _SHOWN_ELSEWHERE = frozenset({"name", "file", "line", "lines", "gates", "chooses"})
+_ORIGINAL = "spec.source.original"
 _NAMES = {
     "labels": "metadata.labels",
     "annotations": "metadata.annotations",
     "source_path": "spec.source.path",
     "adapter_path": "spec.source.adapter",
+    "original_path": f"{_ORIGINAL}.path",
     "template": "spec.promptTemplate",
 }
 
@@ -167,8 +169,10 @@ def _fields(model: Model, precisions: tuple[str, ...]) -> Iterator[tuple[str, ob
     """By the name that a manifest has for it."""
     yield from gate_fields(model.gates, precisions)
     for name, value in as_dict(model).items():
-        if name == "remote" and model.remote is not None:
-            yield from _flat(model.remote.field, {**value, "kind": None, "ready": None})
+        remotes = {"remote": model.remote, "original": model.original}
+        if (remote := remotes.get(name)) is not None:
+            field = f"{_ORIGINAL}.{remote.kind}" if name == "original" else remote.field
+            yield from _flat(field, {**value, "kind": None, "ready": None})
         elif name == "precisions" and model.chooses:
             yield "spec.precisions.auto", value
         elif name not in _SHOWN_ELSEWHERE:

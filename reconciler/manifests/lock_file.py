@@ -39,7 +39,7 @@ from reconciler.manifests.paths import ParseContext
 from reconciler.manifests.problems import accepted
 from reconciler.manifests.schema import ModelManifest
 from reconciler.manifests.source_facts import HINT, LONGEST_MESSAGE, LockInvalid
-from reconciler.manifests.source_schema import READY_KINDS, REMOTE_KINDS
+from reconciler.manifests.source_schema import READY_KINDS, REMOTE_KINDS, RemoteManifest
 
 MAX_FILES = 1_000  # of one source
 
@@ -124,12 +124,24 @@ class Lock:
         if remote is None:
             return None
         kind, held = remote
+        return self._locked(
+            kind, held, ready=kind == CATALOG or (given is not None and given.spec.source.onnx is not None)
+        )
+
+    def original(self, given: ModelManifest | None) -> LockedSource | None:
+        """What a ready ONNX model is compared with, where that is remote."""
+        original = given.spec.source.original if given is not None else None
+        if original is None or original.huggingface is None:
+            return None
+        return self._locked(HUGGINGFACE, original.huggingface, ready=False)
+
+    def _locked(self, kind: str, held: RemoteManifest, *, ready: bool) -> LockedSource:
         declared = LockedSource(
             kind=kind,
             repo=held.repo,
             revision=held.revision,
             include=tuple(held.include or ()),
-            ready=kind == CATALOG or (given is not None and given.spec.source.onnx is not None),
+            ready=ready,
             folder=getattr(held, "folder", None) or "",
         )
         locked = self._entries.get(declared.key)

@@ -17,7 +17,7 @@ from reconciler.manifests.gate_rules import gates_of
 from reconciler.manifests.loader import YamlDocument
 from reconciler.manifests.lock_file import Lock
 from reconciler.manifests.precisions.rules import check_precisions, chosen_among, precisions_named
-from reconciler.manifests.ready.rules import check_ready, gates_of_ready
+from reconciler.manifests.ready.rules import ORIGINAL, check_ready, gates_of_ready, refuse_original
 from reconciler.manifests.schema import JinjaTemplate, ModelManifest, RolesTemplate
 from reconciler.manifests.selectors.rules import check_selector
 from reconciler.manifests.source_schema import ONNX_KINDS, REMOTE_KINDS
@@ -28,6 +28,7 @@ from reconciler.templates.presets import preset
 _SOUGHT = (
     ("spec", "source"),
     ("spec", "source", "adapter"),
+    *(("spec", "source", "original", *inner) for inner in ((), ("path",), ("huggingface",))),
     *(("spec", "source", kind, *inner) for kind in REMOTE_KINDS for inner in ((), ("revision",))),
     ("spec", "source", "onnx"),
     ("spec", "source", "onnx", "path"),
@@ -55,6 +56,7 @@ def model_of(declaration: Declaration[ModelManifest], templates: Templates, lock
     if ready:
         check_ready(declaration)
     else:
+        refuse_original(declaration)
         _check_quantization(declaration)
     check_selector(declaration, ("spec", "nodeSelector"))
     place = ("onnx", "path") if "onnx" in declaration.keys("spec", "source") else ("path",)
@@ -62,6 +64,7 @@ def model_of(declaration: Declaration[ModelManifest], templates: Templates, lock
     adapter = declaration.located(("spec", "source", "adapter"), "folder")
     template = _template(declaration, templates)
     gates = gates_of(declaration)
+    original = declaration.located((*ORIGINAL, "path"), "folder")
     gates = gates_of_ready(declaration, gates) if ready and gates is not None else gates
     given = declaration.manifest
     if given is None or len(declaration.log.problems) > before or template is None:
@@ -70,6 +73,7 @@ def model_of(declaration: Declaration[ModelManifest], templates: Templates, lock
     if fixtures := tuple(one for one in template.fixtures if one.asked):
         gates = gates.with_gate(TemplateGate(fixtures=fixtures))
     places = {"source_path": source or "", "adapter_path": adapter, "remote": remote, "ready": ready}
+    places |= {"original_path": original or "", "original": lock.original(given)}
     return _model(given, declaration, template=template, gates=gates, **places)
 
 

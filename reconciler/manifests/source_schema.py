@@ -9,7 +9,7 @@ from typing import Annotated, Any
 from annotated_types import Predicate
 from pydantic import ConfigDict, Field, StringConstraints, model_validator
 
-from reconciler.domain.sources.locked import CATALOG, SAFE_ENDINGS
+from reconciler.domain.sources.locked import CATALOG, HUGGINGFACE, SAFE_ENDINGS
 from reconciler.domain.text.quoting import listed
 from reconciler.manifests.fields import RelativePath, Strict, as_text, expect, is_null, optional, refusal
 from reconciler.manifests.loader import Plain
@@ -117,6 +117,10 @@ def _either_ready(schema: dict[str, Any]) -> None:
     schema["oneOf"] = [{"required": [kind]} for kind in ("path", *ONNX_KINDS)]
 
 
+def _either_original(schema: dict[str, Any]) -> None:
+    schema["oneOf"] = [{"required": [kind]} for kind in ("path", HUGGINGFACE)]
+
+
 class OnnxManifest(Strict):
     """An onnxruntime-genai folder, which is served as it is: nothing is converted."""
 
@@ -131,6 +135,20 @@ class OnnxManifest(Strict):
         return _one_of(value, ("path", *ONNX_KINDS))
 
 
+class OriginalManifest(Strict):
+    """What a ready ONNX model was made from: it is compared with that, which is never served."""
+
+    model_config = ConfigDict(json_schema_extra=_either_original)
+
+    path: RelativePath | None = optional("A folder in Hugging Face layout, relative to this file.")
+    huggingface: HuggingFace | None = optional("A model on the Hugging Face hub, instead of `path`.")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _only_one(cls, value: object) -> object:
+        return _one_of(value, ("path", HUGGINGFACE))
+
+
 class SourceManifest(Strict):
     """The one place that the model comes from, and what is merged in."""
 
@@ -140,6 +158,7 @@ class SourceManifest(Strict):
     huggingface: HuggingFace | None = optional("A model on the Hugging Face hub, instead of `path`.")
     catalog: CatalogManifest | None = optional("A model of Foundry's own catalog, instead of `path`.")
     onnx: OnnxManifest | None = optional("A ready ONNX model, which is served as it is, instead of `path`.")
+    original: OriginalManifest | None = optional("Of a ready ONNX or catalog model: what it was made from.")
     adapter: RelativePath | None = optional("A LoRA adapter folder that is merged in first.")
 
     @model_validator(mode="before")

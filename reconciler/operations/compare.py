@@ -109,7 +109,15 @@ def _named(folders: InCommit, path: str) -> str:
 def _readable(model: Model) -> Model:
     adapter = _shown(model.adapter_path) if model.adapter_path else None
     remote = replace(model.remote, files=(), upstream="") if model.remote is not None else None  # its digest is shown
-    return replace(model, source_path=_shown(model.source_path), remote=remote, adapter_path=adapter)
+    original = replace(model.original, files=(), upstream="") if model.original is not None else None
+    return replace(
+        model,
+        source_path=_shown(model.source_path),
+        remote=remote,
+        adapter_path=adapter,
+        original_path=_shown(model.original_path),
+        original=original,
+    )
 
 
 def _shown(path: str) -> str:

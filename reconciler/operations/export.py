@@ -181,13 +181,14 @@ class Export:
 
     def _facts(self) -> Iterator[tuple[str, bytes]]:
         folders, models = OnDisk(self._machine.stamps, self._machine.sources), self._parsed.models
-        sources, adapters = {one.source_path: one.ready for one in models}, {one.adapter_path for one in models}
+        sources = {one.original_path: False for one in models} | {one.source_path: one.ready for one in models}
+        adapters = {one.adapter_path for one in models}
         for relative, path in self._gathered.folders.items():
             if path in sources and not (source := folders.source(path, ready=sources[path])).problems:
                 yield f"{relative}/{MODEL_FACTS}", model_facts(source)
             if path in adapters and not (adapter := folders.adapter(path)).problems:
                 yield f"{relative}/{ADAPTER_FACTS}", adapter_facts(adapter)
-        for remote in {one.remote.digest: one.remote for one in models if one.remote and one.remote.files}.values():
+        for remote in {one.digest: one for model in models for one in model.remotes if one.files}.values():
             if (known := folders.locked(remote).model) is not None and not known.problems:
                 yield hub_facts(remote.digest), model_facts(known)
 

@@ -53,7 +53,7 @@ class Locked:
 
 
 def declared(models: Iterable[Model]) -> Entries:
-    return {model.remote.key: model.remote for model in models if model.remote is not None}
+    return {one.key: one for model in models for one in model.remotes}
 
 
 def outdated(models: Iterable[Model], old: Entries) -> tuple[tuple[LockedSource, ...], tuple[LockedSource, ...]]:

@@ -70,6 +70,8 @@ def _fields(one: Release | Marker | RecordedRelease) -> dict[str, object]:
         ("spec.generation", generation),
     ):
         fields |= {f"{prefix}.{camel(name)}": value for name, value in _items(values)}
+    if "spec.quantization.original" in fields:  # the one option that a ready ONNX model has
+        fields["spec.source.original"] = fields.pop("spec.quantization.original")
     fields |= {f"toolchain.{name}": value for name, value in _items(recipe.get("tools"))}
     fields["spec.promptTemplate"] = f"{one.template_origin} ({one.parts.get('template', '')[:19]})"
     fields["reconciler.servingFormat"] = one.parts.get("format")

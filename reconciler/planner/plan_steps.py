@@ -101,10 +101,21 @@ def from_artifact(facts: VariantFacts, difference: Difference, number: int) -> I
     yield Register(**of_release, cost=Cost(disk_bytes=facts.copied_bytes, seconds=_seconds("register", facts)))
 
 
+def original_to_fetch(facts: VariantFacts) -> FetchSource | None:
+    """What a ready ONNX model is still to be compared with, on a machine that compares: where builds come from others,
+    their numbers do too."""
+    wanted, recorded = facts.wanted, facts.recorded
+    if wanted.original is None or not recorded.measured.known or not facts.compares:
+        return None
+    missing = needed(wanted.gates, *known_numbers(wanted, recorded))
+    return fetch(facts, wanted.original) if missing.fidelity else None
+
+
 def _is_measured_first(facts: VariantFacts) -> bool:
     """Before it is verified, where measuring may take long. A conversion measures the fidelity of what it builds."""
     missing = needed(facts.wanted.gates, *known_numbers(facts.wanted, facts.recorded))
-    if not (facts.artifact_is_held and facts.recorded.measured.known):
+    compared_on_the_way = not facts.artifact_is_held and not facts.wanted.release.recipe.as_is
+    if compared_on_the_way or not facts.recorded.measured.known:
         missing = Needed(gates=missing.in_runtime)
     return missing.slow
 

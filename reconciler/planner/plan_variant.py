@@ -13,7 +13,7 @@ from reconciler.domain.reasons import Reason
 from reconciler.domain.recorded import Recorded
 from reconciler.gates.judgement import rejection_text
 from reconciler.planner.difference import Difference, compare
-from reconciler.planner.plan_steps import check_again, convert, fetch, from_artifact, pull
+from reconciler.planner.plan_steps import check_again, convert, fetch, from_artifact, original_to_fetch, pull
 from reconciler.planner.removals import retire_others
 from reconciler.planner.variant_facts import VariantFacts
 
@@ -137,7 +137,10 @@ def _served(facts: VariantFacts, number: int) -> VariantPlan:
     if facts.artifact_is_damaged:
         # It serves meanwhile: so its next repair or template does not have to wait for hours.
         return _converted_again(facts, VariantPlan(changes=retired, later=later))
-    plan = VariantPlan(changes=(*check_again(facts, number), *retired), later=later)
+    again = tuple(check_again(facts, number))
+    if any(isinstance(one, MeasureServed) for one in again) and (original := original_to_fetch(facts)) is not None:
+        return VariantPlan(changes=(original, *retired), later=later, phase="fetch")
+    plan = VariantPlan(changes=(*again, *retired), later=later)
     if (refusal := facts.stored_refusal) is not None:
         return plan.also_held(_refused(facts, refusal, f"{facts.wanted.variant}:{number} is served, and goes on: "))
     return plan
@@ -163,8 +166,9 @@ def _built(facts: VariantFacts, difference: Difference, reason: Reason, then: Va
     if facts.awaits_build:
         message = f"waits for the build {facts.build_key}: {facts.why_not_offered}"
         return VariantPlan(held=(Held(variant=facts.wanted.variant, reason=Reason.AWAITING_BUILD, message=message),))
-    if facts.wanted.fetch is not None:
-        return VariantPlan(changes=(fetch(facts, facts.wanted.fetch),), phase="fetch")
+    comes = fetch(facts, facts.wanted.fetch) if facts.wanted.fetch is not None else original_to_fetch(facts)
+    if comes is not None:
+        return VariantPlan(changes=(comes,), phase="fetch")
     return replace(then, changes=(convert(facts, difference, reason), *then.changes), phase="convert")
 
 
@@ -184,6 +188,8 @@ def _release(facts: VariantFacts) -> VariantPlan:
     # guard: what is refused does not serve anew
     refused = facts.stored_refusal is not None
     if facts.artifact_is_held and not refused:
+        if (original := original_to_fetch(facts)) is not None:
+            return VariantPlan(changes=(original,), later=later, phase="fetch")
         return VariantPlan(changes=steps, later=later)
     reason = Reason.RECIPE_CHANGED if difference.reason is Reason.RECIPE_CHANGED else Reason.ARTIFACT_MISSING
     reason = Reason.DRIFT_DETECTED if facts.artifact_is_damaged else reason

@@ -67,6 +67,13 @@ class VariantFacts:
         return only_pulls and self.wanted.recipe_is_known
 
     @property
+    def compares(self) -> bool:
+        """Whether this machine compares its artifact with what it was made from: one of its own, or one to come."""
+        artifact = self.observed.artifacts.get(self.build_key)
+        pulled = artifact is not None and artifact.digest in self.recorded.origins
+        return self.observed.convert != REGISTRY_ONLY and self.wanted.source_is_here and not pulled
+
+    @property
     def stored_refusal(self) -> Refusal | None:
         """Why what the store has of it must not serve anew, or its build key must not."""
         refusal = self.observed.refused.get(self.build_key)

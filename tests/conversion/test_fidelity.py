@@ -19,6 +19,7 @@ from tests.tiny_models import write_families
 
 pytestmark = pytest.mark.slow
 
+EXAMPLES = Path(__file__).parents[2] / "examples"
 # A part of docs/fidelity.md (`python -m bench.fidelity` measures all of it), in every run.
 RIGHT = (("qwen2", "fp32"), ("llama", "int8"), ("granite", "int4"), ("gemma", "fp16"), ("phi3", "int4"))
 WRONG = (
@@ -53,6 +54,21 @@ def test_a_faithful_conversion_passes(
     assert rejections(judge(GateSpec(), precision, found, None)) == ()
     assert found.positions > 1000
     assert found.prompts == TEXTS_DIGEST
+
+
+def test_a_ready_folder_is_compared_whatever_its_graph_is_called(converter: Converter, tmp_path: Path) -> None:
+    """Also one that is made for another provider: it is computed by the processor here."""
+    ready = shutil.copytree(EXAMPLES / "ready-onnx" / "model", tmp_path / "ready")
+    (ready / "model.onnx").rename(ready / "any-name.onnx")
+    config = json.loads((ready / "genai_config.json").read_text())
+    config["model"]["decoder"]["filename"] = "any-name.onnx"
+    config["model"]["decoder"]["session_options"]["provider_options"] = [{"webgpu": {}}]
+    (ready / "genai_config.json").write_text(json.dumps(config))
+    original = EXAMPLES / "capitals" / "model"
+    found = converter.compare(recipe_of(look(original), "int4"), str(original), str(ready), timeout=120)
+    assert rejections(judge(GateSpec(), "int4", found.fidelity, None)) == ()
+    assert found.fidelity.top1_agreement > 0.9
+    assert found.reference is not None
 
 
 def test_a_source_that_changes_while_it_is_read_gives_no_numbers(

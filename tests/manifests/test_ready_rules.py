@@ -61,6 +61,16 @@ def test_golden_prompts_are_wanted(tmp_path: Path) -> None:
     assert found.models
 
 
+def test_with_an_original_bars_of_fidelity_act(tmp_path: Path) -> None:
+    (tmp_path / "fleet" / "whole").mkdir(parents=True)
+    source = "{onnx: {path: ../model}, original: {path: ../whole}}"
+    found = parsed(tmp_path, source=source, more="  gates: [{fidelity: {maxMeanKL: 0.1}}]\n")
+    assert (found.problems, found.warnings) == ((), ())
+    (model,) = found.models
+    assert model.original_path == str(tmp_path / "fleet" / "whole")
+    assert model.gates.get(FidelityGate) == FidelityGate(max_mean_kl=0.1)
+
+
 @pytest.mark.parametrize(
     ("wrong", "field"),
     [
@@ -68,6 +78,7 @@ def test_golden_prompts_are_wanted(tmp_path: Path) -> None:
         ({"more": "  quantization: {blockSize: 64}\n"}, "spec.quantization"),
         ({"source": "{onnx: {path: ../model}, adapter: ../model}"}, "spec.source.adapter"),
         ({"more": "  gates: [{fidelity: {maxMeanKL: 0.1}}]\n"}, "spec.gates"),
+        ({"source": "{path: ../model, original: {path: ../model}}"}, "spec.source.original"),
     ],
 )
 def test_what_only_a_conversion_could_do_is_refused(tmp_path: Path, wrong: dict[str, str], field: str) -> None:

@@ -59,7 +59,7 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.check:
         return _check(parsed, old, broken, arguments)
     with contextlib.ExitStack() as stack:
-        kinds = {model.remote.kind for model in parsed.models if model.remote is not None}
+        kinds = {one.kind for model in parsed.models for one in model.remotes}
         remotes = {kind: stack.enter_context(_remote(kind, arguments)) for kind in sorted(kinds)}
         facts, cards = read_facts(arguments.path), read_cards(arguments.path)
         locked = lock(parsed.models, old, remotes, lambda line: note(arguments, line), facts=facts, cards=cards)

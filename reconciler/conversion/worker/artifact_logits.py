@@ -5,7 +5,7 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
-from reconciler.conversion.worker.checks import MODEL
+from reconciler.conversion.worker.artifact_graph import asks_for_a_provider, graph_name
 from reconciler.conversion.worker.exact_graph import exact_graph
 
 SINGLY = 2  # tokens; where sums are exact each piece takes all rounded weights apart anew, which costs seconds
@@ -31,11 +31,13 @@ def artifact_logits(folder: str, rows: list[list[int]], whole: int, *, exact: bo
     import onnxruntime_genai as runtime
 
     config = runtime.Config(folder)
+    if asks_for_a_provider(folder):
+        config.clear_providers()  # it is compared on the processor
     options: dict[str, Any] = {"session.intra_op.allow_spinning": "0"} | (_MAPPED if mapped else {})
     config.overlay(json.dumps({"model": {"decoder": {"session_options": options}}}))
     graph = exact_graph(folder) if exact else None
     if graph is not None:
-        config.add_model_data(MODEL, graph)  # it keeps no copy: `graph` must outlive the model
+        config.add_model_data(graph_name(folder), graph)  # it keeps no copy: `graph` must outlive the model
     model = runtime.Model(config)
     for row in rows:
         parameters = runtime.GeneratorParams(model)

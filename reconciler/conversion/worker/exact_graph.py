@@ -5,7 +5,7 @@ import os
 from collections.abc import Iterator
 from typing import Any
 
-from reconciler.conversion.worker.checks import MODEL
+from reconciler.conversion.worker.artifact_graph import graph_name
 
 SINGLE_SUMS = 1  # the accuracy level of MatMulNBits
 
@@ -13,7 +13,7 @@ SINGLE_SUMS = 1  # the accuracy level of MatMulNBits
 def exact_graph(folder: str) -> bytes:
     import onnx
 
-    model = onnx.load(os.path.join(folder, MODEL), load_external_data=False)
+    model = onnx.load(os.path.join(folder, graph_name(folder)), load_external_data=False)
     _widen_weights(model.graph)
     for graph in graphs(model.graph):
         _widen(graph)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
-from reconciler.conversion.worker.checks import DATA, MODEL
+from reconciler.conversion.worker.artifact_graph import graph_name
 from reconciler.domain.errors import ConversionFailed
 from reconciler.domain.measured import WORST
 
@@ -97,7 +97,7 @@ class RoundedMatrices:
 def rounded_matrices(folder: str) -> RoundedMatrices:
     import onnx
 
-    model = onnx.load(os.path.join(folder, MODEL), load_external_data=False)
+    model = onnx.load(os.path.join(folder, graph_name(folder)), load_external_data=False)
     tensors = {tensor.name: tensor for tensor in model.graph.initializer}
     nodes = (node for node in model.graph.node if node.op_type == "MatMulNBits")  # in the order of computing
     return RoundedMatrices([_matrix(node, tensors, folder) for node in nodes])
@@ -128,10 +128,10 @@ def _tensor(tensor: Any, folder: str) -> Any:
 
     if not tensor.external_data:
         return torch.from_numpy(numpy_helper.to_array(tensor).copy())
-    kind, path = helper.tensor_dtype_to_np_dtype(tensor.data_type), os.path.join(folder, DATA)
+    place = ExternalDataInfo(tensor)
+    kind, path = helper.tensor_dtype_to_np_dtype(tensor.data_type), os.path.join(folder, place.location)
     # Mode "c" never writes to the file; torch warns of arrays that cannot be written.
-    offset = ExternalDataInfo(tensor).offset or 0
-    values = numpy.memmap(path, kind, mode="c", offset=offset, shape=tuple(tensor.dims))
+    values = numpy.memmap(path, kind, mode="c", offset=place.offset or 0, shape=tuple(tensor.dims))
     return torch.from_numpy(values)
 
 

@@ -5,9 +5,11 @@ from reconciler.domain.gate_spec import GateSpec
 from reconciler.gates.fidelity import FidelityGate
 from reconciler.gates.prompts import PromptsGate
 from reconciler.manifests.declaration import Declaration
+from reconciler.manifests.loader import Path
 from reconciler.manifests.precisions.rules import FIELD, precisions_named
 from reconciler.manifests.schema import AUTO, ModelManifest
 
+ORIGINAL: Path = ("spec", "source", "original")
 NO_ORIGINAL = "a ready ONNX model is served as it is, and there is no original to compare it with"
 UNPROVEN = (
     "nothing shows that this ready ONNX model answers rightly: it is not compared with an original, "
@@ -32,12 +34,23 @@ def check_ready(declaration: Declaration[ModelManifest]) -> None:
         declaration.report(("spec", "precisions"), "OptionIgnored", message, hint)
 
 
+def refuse_original(declaration: Declaration[ModelManifest]) -> None:
+    """Of a model that is converted: its source is its original."""
+    if declaration.keys(*ORIGINAL):
+        message = "expected no original: what is converted is compared with its source"
+        declaration.report(ORIGINAL, "OptionIgnored", message, "delete the field")
+
+
 def gates_of_ready(declaration: Declaration[ModelManifest], gates: GateSpec) -> GateSpec:
-    """Without the comparison that cannot be made; a warning where then nothing else is asked."""
+    """Without the comparison that cannot be made, where no original is named; a warning where then nothing else is
+    asked."""
+    if declaration.keys(*ORIGINAL):
+        return gates
     fidelity = gates.get(FidelityGate) or FidelityGate()
     if not fidelity.skip and fidelity != FidelityGate():
         message = f"expected no bars of fidelity: {NO_ORIGINAL}"
-        declaration.report(("spec", "gates"), "OptionIgnored", message, "declare golden prompts instead")
+        hint = "name it (source: {original: ...}), or declare golden prompts instead"
+        declaration.report(("spec", "gates"), "OptionIgnored", message, hint)
     if gates.get(PromptsGate) is None:
         hint = "declare golden prompts: docs/manifests/gates.md"
         kind = next(iter(declaration.keys("spec", "source")))
