@@ -12,7 +12,7 @@ from typing import ClassVar
 
 from reconciler.backends.foundry.backend import FoundryLocal
 from reconciler.backends.protocol import Backend, ServingRuntime
-from reconciler.domain.measured import Answer, ComputedBy, Decoded, Referenced, Tokenized
+from reconciler.domain.measured import Answer, ComputedBy, Decoded, Embedded, Referenced, Tokenized
 from reconciler.domain.observed import PREFIX, Registration
 from reconciler.domain.reference import Reference
 from reconciler.host.stamps import StampBook
@@ -140,6 +140,9 @@ class RuntimesTogether:
                 other.ask(identity, messages, PROBE, 0.0)
             self._probed.add(identity)
         return self._first.ask(identity, messages, max_tokens, temperature, on_text)
+
+    def embed(self, identity: str, texts: Sequence[str]) -> Embedded:
+        return self._first.embed(identity, texts)
 
     def count(self, identity: str, messages: Sequence[tuple[str, str]]) -> int:
         return self._first.count(identity, messages)

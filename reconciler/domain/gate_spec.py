@@ -13,6 +13,7 @@ from typing import Any, ClassVar, TypeVar
 from reconciler.domain.accepts import described_fields
 from reconciler.domain.measured import Numbers
 from reconciler.domain.plain_data import as_dict
+from reconciler.domain.targets import CHAT
 from reconciler.domain.text.names import camel
 from reconciler.domain.text.units import duration_text, memory_text
 from reconciler.domain.verdict import Verdict
@@ -29,6 +30,7 @@ class Gate(ABC):
     about: ClassVar[str] = ""  # for the documentation; "" where it is not declared under `spec.gates`
     always: ClassVar[bool] = False
     slow: ClassVar[bool] = False
+    tasks: ClassVar[tuple[str, ...]] = (CHAT,)  # of the models that it can judge
     way_out: ClassVar[str] = "relax the bar (nothing is measured again for that), or change the model"
 
     @property
@@ -64,22 +66,26 @@ G = TypeVar("G", bound=Gate)
 
 @dataclass(frozen=True, kw_only=True)
 class GateSpec:
-    """What is declared, by name. Gates that are there always and as usual are left out, so equal specs are equal."""
+    """What is declared, by name, of a model for this `task`. Gates that are there always and as usual are left out, so
+    equal specs are equal."""
 
     gates: tuple[Gate, ...] = ()
+    task: str = CHAT
 
     @classmethod
-    def of(cls, *gates: Gate) -> "GateSpec":
+    def of(cls, *gates: Gate, task: str = CHAT) -> "GateSpec":
         special = [one for one in gates if not one.always or one != type(one)()]
-        return cls(gates=tuple(sorted(special, key=lambda one: one.name)))
+        return cls(gates=tuple(sorted(special, key=lambda one: one.name)), task=task)
 
     def get(self, kind: type[G]) -> G | None:
-        """The gate of that kind, if it is declared or always there."""
+        """The gate of that kind, if it is declared or always there; none that cannot judge models for this task."""
+        if self.task not in kind.tasks:
+            return None
         found = next((one for one in self.gates if isinstance(one, kind)), None)
         return kind() if found is None and kind.always else found
 
     def with_gate(self, gate: Gate) -> "GateSpec":
-        return GateSpec.of(*(one for one in self.gates if one.name != gate.name), gate)
+        return GateSpec.of(*(one for one in self.gates if one.name != gate.name), gate, task=self.task)
 
     @cached_property
     def asked(self) -> dict[str, object]:

@@ -12,7 +12,7 @@ from reconciler.domain import digest
 from reconciler.domain.accepts import DURATION, FLAG, LABEL, About, Accepts, number, whole
 from reconciler.domain.gate_spec import GateSpec
 from reconciler.domain.sources.locked import LockedSource
-from reconciler.domain.targets import DEFAULT_PROVIDER, VERIFIED_DEVICES, VERIFIED_PROVIDERS
+from reconciler.domain.targets import CHAT, DEFAULT_PROVIDER, OTHER_TASKS, TASKS, VERIFIED_DEVICES, VERIFIED_PROVIDERS
 
 API_VERSION = "reconciler.foundry/v1alpha1"
 
@@ -182,6 +182,9 @@ class ModelOptions:
     """The fields of a Model's spec that stand for themselves: this description alone reads, documents and compares
     them."""
 
+    task: Annotated[
+        str, About("What the model is for, as Foundry Local names it."), Accepts(words=TASKS, hint=OTHER_TASKS)
+    ] = CHAT
     quantization: Annotated[Quantization, About("How weights are rounded (int8 and int4).")] = Quantization()
     target: Annotated[Target, About("The hardware that the model is converted for.")] = Target()
     generation: Annotated[Generation, About("Defaults for requests that do not say otherwise.")] = Generation()

@@ -26,6 +26,15 @@ class Answer:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Embedded:
+    """What the runtime makes of some texts: a vector of each, in their order. Times are in seconds."""
+
+    vectors: tuple[tuple[float, ...], ...]
+    load_seconds: float
+    seconds: float
+
+
+@dataclass(frozen=True, kw_only=True)
 class Measurements:
     """What one candidate cost in the real runtime. `peak_memory_bytes` is that of the process that loaded
     it, 0 where the platform does not tell. `takes_system` is false when the template refuses a system

@@ -10,6 +10,7 @@ from reconciler.domain.machine.trust import Refusal
 from reconciler.domain.plain_data import grouped
 from reconciler.domain.plan import Held
 from reconciler.domain.release import Artifact, Marker
+from reconciler.domain.targets import CHAT
 
 PREFIX = "reconciler_"  # of our properties in a catalog that others write to as well
 
@@ -19,10 +20,14 @@ def own_properties(**texts: str | None) -> dict[str, str]:
     return {PREFIX + name: text for name, text in texts.items() if text is not None}
 
 
+TASK = "task"  # the property that Foundry Local itself goes by
+
+
 def properties_of(marker: Marker) -> dict[str, str]:
     """Enough to know it again, readable from any process."""
     names = ("owner", "release", "artifact", "build_key", "model", "precision", "revision")
-    return own_properties(**{name: getattr(marker, name) for name in names})
+    task = {} if marker.task == CHAT else {TASK: marker.task}
+    return task | own_properties(**{name: getattr(marker, name) for name in names})
 
 
 @dataclass(frozen=True, kw_only=True)

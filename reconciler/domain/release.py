@@ -1,5 +1,6 @@
 """Recipes, artifacts and releases: what decides the bytes, the bytes, and what is served of them."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from typing import Any
@@ -8,6 +9,7 @@ from reconciler.domain import digest
 from reconciler.domain.digest import StoredFile
 from reconciler.domain.manifest import Generation, Target
 from reconciler.domain.plain_data import as_dict
+from reconciler.domain.targets import CHAT
 
 # Raise it when the files we write around the weights change, so that every machine serves the new form.
 SERVING_FORMAT = 1
@@ -78,11 +80,14 @@ class Release:
     template_origin: str
     roles: dict[str, str] | None
     generation: Generation
+    task: str = CHAT  # one of domain.targets; what is no chat has no template
 
     @cached_property
     def parts(self) -> dict[str, str]:
-        """The digests whose change forces a new release, by the name of what changed."""
-        return {
+        """The digests whose change forces a new release, by the name of what changed. The task stands as it is, where
+        it is no chat: so releases of models that chat have the digests that they always had."""
+        task = {} if self.task == CHAT else {"task": self.task}
+        return task | {
             "recipe": self.recipe.build_key,
             "template": _template_digest(self.template, tuple(sorted((self.roles or {}).items()))),
             "generation": _generation_digest(self.generation),
@@ -149,3 +154,12 @@ class Marker:
     @property
     def id(self) -> str:
         return f"{self.variant}:{self.number}"
+
+    @property
+    def task(self) -> str:
+        return task_of(self.parts)
+
+
+def task_of(parts: Mapping[str, str]) -> str:
+    """Of a release with these `parts`."""
+    return parts.get("task", CHAT)

@@ -158,3 +158,14 @@ def provider_of(config: dict[str, Any]) -> ExecutionProvider:
     decoder = config.get("model", {}).get("decoder", {})
     asked = [name for one in decoder.get("session_options", {}).get("provider_options", ()) for name in one]
     return GENAI_PROVIDERS[asked[0]] if asked else DEFAULT_PROVIDER
+
+
+# What a model is for, in Foundry Local's own words: a registration carries one, and it decides by which client a model
+# is asked.
+CHAT, EMBEDDINGS = "chat-completion", "embeddings"
+TASKS = (CHAT, EMBEDDINGS)
+OTHER_TASKS = (
+    "as Foundry Local names them: Hugging Face's feature-extraction and sentence-similarity are embeddings; speech, "
+    "vision and other tasks are not served yet (docs/tasks.md)"
+)
+HIDDEN_STATES = "hidden_states"  # the output of a graph that Foundry Local takes an embedding from

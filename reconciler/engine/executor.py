@@ -272,7 +272,8 @@ def prove(wanted: DesiredRelease, staged: str, name: str, context: PassContext) 
     rest = needed(gates, fidelity, held).in_runtime
     reference = context.machine.records.reference(held.build_key) if rest else None
     rehearsal = context.workers.rehearsal
-    for measured in rehearsal.prove(staged, name, rest, held, wanted.boundaries, reference) if rest else ():
+    proved = rehearsal.prove(staged, name, rest, held, wanted.boundaries, reference, task=release.task)
+    for measured in proved if rest else ():
         held = measured
         context.machine.records.save_measured(held)
         require(wanted, fidelity, held)

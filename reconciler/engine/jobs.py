@@ -237,7 +237,9 @@ class MeasurementJob(Job[Measure]):
         name = f"{self.change.variant}:{self.change.number}"
         with Rehearsal(runtime) as rehearsal:
             gates, boundaries = self._rest.in_runtime, self._wanted.boundaries
-            for found in rehearsal.prove(self._folder, name, gates, self._measured, boundaries, self._reference):
+            for found in rehearsal.prove(
+                self._folder, name, gates, self._measured, boundaries, self._reference, task=self._wanted.release.task
+            ):
                 self._measured = found
                 self._new += (found,)
                 if self._rejected():

@@ -10,7 +10,9 @@ from reconciler.domain.manifest import Model
 from reconciler.domain.sources.adapter_weights import CHANGES_BOTH, mismatch
 from reconciler.domain.sources.locked import LOCK_NAME, LockedSource
 from reconciler.domain.sources.source_model import SourceAdapter, SourceModel
+from reconciler.domain.targets import EMBEDDINGS, HIDDEN_STATES
 from reconciler.domain.text.escape import one_line
+from reconciler.domain.text.quoting import shown
 from reconciler.templates.lint import renders_nothing
 from reconciler.templates.presets import PRESETS
 
@@ -126,6 +128,16 @@ def short_context(model: Model, source: SourceModel) -> list[Problem]:
         "for a client that gives no limit: such requests will be refused"
     )
     return [_problem(model, "spec.source", "ContextShort", message, "clients must pass max_tokens")]
+
+
+def no_embedding(model: Model, source: SourceModel) -> list[Problem]:
+    """Foundry Local takes the embedding from one output of the graph, and says so only when it is asked for one."""
+    if model.task != EMBEDDINGS or not (source.looked_at and source.ready) or HIDDEN_STATES in source.outputs:
+        return []
+    named = ", ".join(one for one in source.outputs if not one.startswith("present")) or "none"
+    message = f"the graph has no output {HIDDEN_STATES}, which the embedding is taken from, but {shown(named)}"
+    hint = "build it with include_hidden_states=true (onnxruntime-genai); or delete `task`: it is a model for chat"
+    return [_problem(model, "spec.task", "EmbeddingOutputMissing", message, hint)]
 
 
 def no_template(model: Model) -> Problem:

@@ -21,7 +21,7 @@ from reconciler.domain.release import Recipe, Release
 from reconciler.domain.sources.locked import Fetch, LockedSource
 from reconciler.domain.sources.model_config import boundaries
 from reconciler.domain.sources.source_model import SourceAdapter, SourceModel
-from reconciler.domain.targets import PROVIDERS, honoured_options
+from reconciler.domain.targets import CHAT, PROVIDERS, honoured_options
 from reconciler.engine import model_against_source as complaints
 from reconciler.engine.policies import PolicyJudge, denied, said, without_refused_choices
 from reconciler.engine.source_trust import SourceTrust
@@ -35,6 +35,7 @@ from reconciler.templates.trimmed import for_runtime
 
 PRECISIONS = "spec.precisions"
 ORIGINAL = "original"  # an option of the recipe of a ready ONNX model
+NO_TEMPLATE = "none"  # the origin of a template that there is not
 
 # Bytes of an artifact, of disk at the peak of its conversion, and of memory there at each precision it could have.
 Predicted = tuple[int, int, Mapping[str, int]]
@@ -202,8 +203,8 @@ class _Resolver:
             field = "spec.source.adapter"
             problems += [complaints.of_folder(model, problem, field) for problem in adapter.problems]
             problems += complaints.foreign_adapter(model, adapter, source)
-        own = _own_template(source, adapter)
-        template = model.template.jinja if model.template.jinja is not None else own
+        problems += complaints.no_embedding(model, source)
+        template = _template(model, source, adapter)
         if template is None and not problems:
             problems.append(complaints.no_template(model))
         problems += complaints.unrenderable(model, template) if template else []
@@ -279,6 +280,8 @@ class _Resolver:
                 )
         self.problems += [] if model.chooses and wanted else refused  # what may be chosen is no promise
         self.warnings += [complaints.of_folder(model, warning) for warning in source.warnings]
+        if model.task != CHAT:  # no conversation, and no answer to leave room for
+            return wanted
         self.warnings += complaints.short_context(model, source)
         if source.looked_at:
             self.warnings += complaints.foreign_template(model, source)
@@ -362,9 +365,10 @@ def _release(model: Model, recipe: Recipe, template: str) -> Release:
         precision=recipe.precision,
         recipe=recipe,
         template=template,
-        template_origin=model.template.origin,
+        template_origin=model.template.origin if model.task == CHAT else NO_TEMPLATE,
         roles=as_dict(model.template.roles) if model.template.roles else None,
         generation=model.generation,
+        task=model.task,
     )
 
 
@@ -385,6 +389,13 @@ def _target(model: Model, source: SourceModel) -> Target:
     """A ready ONNX model says itself what it is for."""
     found = next((one for one in PROVIDERS if one.name == source.provider), None)
     return Target(device=found.device, execution_provider=found.name) if found else model.target
+
+
+def _template(model: Model, source: SourceModel, adapter: SourceAdapter | None) -> str | None:
+    """ "" for a model that holds no conversation; None where there is none."""
+    if model.task != CHAT:
+        return ""
+    return model.template.jinja if model.template.jinja is not None else _own_template(source, adapter)
 
 
 def _own_template(source: SourceModel, adapter: SourceAdapter | None) -> str | None:

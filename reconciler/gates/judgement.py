@@ -14,6 +14,7 @@ from reconciler.domain.plan import Plan
 from reconciler.domain.recorded import Recorded
 from reconciler.domain.verdict import Verdict
 from reconciler.gates.decoding import DecodingGate
+from reconciler.gates.embeddings import EmbeddingsGate
 from reconciler.gates.endurance import EnduranceGate
 from reconciler.gates.fidelity import FidelityGate
 from reconciler.gates.load import LoadGate
@@ -27,7 +28,7 @@ from reconciler.gates.tokenizer import TokenizerGate
 # In the order in which they are measured.
 GATES: tuple[type[Gate], ...] = (
     *(FidelityGate, LoadGate, TokenizerGate, TemplateGate, DecodingGate, ReferenceGate),
-    *(PromptsGate, PerformanceGate, EnduranceGate),
+    *(PromptsGate, EmbeddingsGate, PerformanceGate, EnduranceGate),
 )
 
 

@@ -13,14 +13,16 @@ from typing import Annotated, Any, ClassVar
 from reconciler.domain.accepts import MEMORY, About
 from reconciler.domain.errors import PermanentError, RehearsalFailed, RuntimeUnavailable
 from reconciler.domain.measured import Answer, ComputedBy, Measured, Measurements, Numbers, Released
-from reconciler.domain.targets import DEFAULT_PROVIDER, provider_of
+from reconciler.domain.targets import DEFAULT_PROVIDER, EMBEDDINGS, TASKS, provider_of
 from reconciler.domain.verdict import NO_MEMORY_FIGURE, Verdict, at_most, compared, inconclusive
+from reconciler.gates.embeddings import cosine, embedded
 from reconciler.gates.runtime import RegisteredCandidate, RuntimeGate
 
 _FELL_BACK = "check the driver and what `reconciler doctor` lists; a variant for the CPU is smaller and honest"
 USER = (("user", "Hello! Who are you?"),)
 SYSTEM_AND_USER = (("system", "Answer briefly."), *USER)
 MAX_TOKENS = 8
+SAME = 1 - 1e-6  # the cosine of two embeddings that are one
 # What a process may keep of a model that it let go: what it made once for all of them (16 MB after one of 860, Foundry
 # Local 2.2.1), and blocks that are not whole pages. One that is not freed keeps its weights.
 KEPT_ONCE, KEPT_SHARE = 128 << 20, 0.1
@@ -33,6 +35,7 @@ class LoadGate(RuntimeGate):
     name: ClassVar[str] = "load"
     about: ClassVar[str] = "It loads and answers in the real runtime. Always there."
     always: ClassVar[bool] = True
+    tasks: ClassVar[tuple[str, ...]] = TASKS
 
     max_memory: Annotated[int | None, About("Most memory of the process that loads and answers."), MEMORY] = None
 
@@ -41,6 +44,8 @@ class LoadGate(RuntimeGate):
 
     def measure(self, candidate: RegisteredCandidate, held: Measured) -> dict[str, Any]:
         """Raises RehearsalFailed where it answers with nothing."""
+        if candidate.task == EMBEDDINGS:
+            return _measure_embedding(candidate)
         before = candidate.runtime.memory()
         answer, with_system = candidate.ask(USER, MAX_TOKENS), _ask_with_system(candidate)
         answers = [one for one in (answer, with_system) if one is not None]
@@ -86,6 +91,29 @@ class LoadGate(RuntimeGate):
                 self.name, "keptMemory", _kept(released), _may_keep(released), "bytes kept after it is unloaded:"
             )
             yield replace(kept, rejects=False)  # it serves all the same: what is wrong is the runtime's
+
+
+def _measure_embedding(candidate: RegisteredCandidate) -> dict[str, Any]:
+    """It embeds, and tells one text from another. There are no tokens of an answer to count."""
+    before = candidate.runtime.memory()
+    found = candidate.runtime.embed(candidate.name, (USER[0][1],))
+    one, other = embedded(candidate, (USER[0][1], SYSTEM_AND_USER[0][1]))
+    if cosine(one, other) > SAME:  # guard: gate: two texts have two embeddings
+        raise RehearsalFailed("it loads, but embeds all texts alike", code="EmptyAnswer")
+    peak_memory, versions = candidate.runtime.measure()
+    released = Released(before=before, loaded=candidate.runtime.memory())
+    _require_provider(candidate)
+    load = Measurements(
+        load_seconds=found.load_seconds,
+        first_token_seconds=found.seconds,
+        tokens_per_second=0.0,
+        prompt_tokens=0,
+        completion_tokens=0,
+        peak_memory_bytes=peak_memory,
+        takes_system=False,
+        runtime=versions,
+    )
+    return {"load": load, "released": released}
 
 
 def _kept(released: Released) -> float:

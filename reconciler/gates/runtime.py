@@ -13,8 +13,10 @@ from typing import Any, ClassVar, Protocol
 
 from reconciler.domain.errors import PermanentError, ReconcilerError, RehearsalFailed
 from reconciler.domain.gate_spec import Gate
-from reconciler.domain.measured import Answer, ComputedBy, Decoded, Measured, Referenced, Tokenized
+from reconciler.domain.measured import Answer, ComputedBy, Decoded, Embedded, Measured, Referenced, Tokenized
+from reconciler.domain.observed import TASK
 from reconciler.domain.reference import Reference
+from reconciler.domain.targets import CHAT
 from reconciler.host.clock import now
 
 
@@ -30,6 +32,8 @@ class MeasuringRuntime(Protocol):
     def ask(
         self, identity: str, messages: Sequence[tuple[str, str]], max_tokens: int, temperature: float | None = None
     ) -> Answer: ...
+
+    def embed(self, identity: str, texts: Sequence[str]) -> Embedded: ...
 
     def count(self, identity: str, messages: Sequence[tuple[str, str]]) -> int: ...
 
@@ -60,13 +64,15 @@ class MeasuringRuntime(Protocol):
 @dataclass(frozen=True, kw_only=True)
 class RegisteredCandidate:
     """A release that `runtime` has registered as `name`; its files are in `folder`. `boundaries`: after how many tokens
-    it computes otherwise (domain.sources.model_config). `reference`: what came from where its artifact was built."""
+    it computes otherwise (domain.sources.model_config). `reference`: what came from where its artifact was built;
+    `task`: what it is for."""
 
     runtime: MeasuringRuntime
     folder: str
     name: str
     boundaries: Mapping[str, int] = field(default_factory=dict)
     reference: Reference | None = None
+    task: str = CHAT
 
     def ask(self, messages: Sequence[tuple[str, str]], max_tokens: int, temperature: float | None = 0.0) -> Answer:
         return self.runtime.ask(self.name, messages, max_tokens, temperature=temperature)
@@ -108,14 +114,16 @@ class Rehearsal(AbstractContextManager["Rehearsal"]):
         held: Measured,
         boundaries: Mapping[str, int] | None = None,
         reference: Reference | None = None,
+        *,
+        task: str = CHAT,
     ) -> Iterator[Measured]:
         """`held` with what the gates lack added to it, gate by gate: what was measured before something failed is not
         lost. Raises RehearsalFailed, in the runtime's own words, when the candidate does not load or does not
         answer."""
         candidate = RegisteredCandidate(
-            runtime=self._runtime, folder=folder, name=name, boundaries=boundaries or {}, reference=reference
+            runtime=self._runtime, folder=folder, name=name, boundaries=boundaries or {}, reference=reference, task=task
         )
-        with self._registered(folder, name):
+        with self._registered(folder, name, {} if task == CHAT else {TASK: task}):
             measured = []
             for gate in gates:
                 measured.append(gate)
@@ -129,10 +137,10 @@ class Rehearsal(AbstractContextManager["Rehearsal"]):
                     yield held
 
     @contextmanager
-    def _registered(self, folder: str, name: str) -> Iterator[None]:
+    def _registered(self, folder: str, name: str, properties: Mapping[str, str]) -> Iterator[None]:
         self._runtime.unregister(name)  # left by a pass that was killed
         try:
-            self._runtime.register(folder, name, {})
+            self._runtime.register(folder, name, properties)
             yield
         except PermanentError as error:
             raise RehearsalFailed(f"{name}: {error}", hint=error.hint, code=error.code) from error

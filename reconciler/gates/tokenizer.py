@@ -15,6 +15,7 @@ from unicodedata import normalize
 from reconciler.domain.accepts import About
 from reconciler.domain.errors import PermanentError
 from reconciler.domain.measured import Measured, Numbers, Tokenized
+from reconciler.domain.targets import TASKS
 from reconciler.domain.text.escape import one_line
 from reconciler.domain.text.quoting import readable
 from reconciler.domain.verdict import FAILED, Verdict, compared, inconclusive
@@ -44,6 +45,7 @@ class TokenizerGate(RuntimeGate):
     name: ClassVar[str] = "tokenizer"
     about: ClassVar[str] = "The runtime's tokenizer against the source's. Always there."
     always: ClassVar[bool] = True
+    tasks: ClassVar[tuple[str, ...]] = TASKS
     way_out: ClassVar[str] = (
         "no conversion mends that: serve a model whose tokenizer the runtime reads alike, or accept it with "
         "`tokenizer: {onDifference: warn}` in spec.gates"

@@ -7,10 +7,18 @@ from reconciler.domain import digest
 from reconciler.domain.errors import Problem
 from reconciler.domain.gate_spec import Gate, GateSpec
 from reconciler.domain.text.quoting import shown
+from reconciler.gates.embeddings import EmbeddingsGate, GoldenText
 from reconciler.gates.prompts import CHECKS, GoldenPrompt, PromptsGate
 from reconciler.manifests.declaration import Declaration, ProblemLog
 from reconciler.manifests.described import value_of
-from reconciler.manifests.gate_schema import DECLARED, MOST_CASES, GoldenCase, PromptsManifest
+from reconciler.manifests.gate_schema import (
+    DECLARED,
+    MOST_CASES,
+    EmbeddingsManifest,
+    GoldenCase,
+    GoldenTextManifest,
+    PromptsManifest,
+)
 from reconciler.manifests.loader import YamlDocument
 from reconciler.manifests.problems import MAX_PROBLEMS, accepted
 from reconciler.manifests.schema import ModelManifest
@@ -31,9 +39,10 @@ def gates_of(declaration: Declaration[ModelManifest]) -> GateSpec | None:
         made = [_gate(item, cases.get(index)) for index, item in enumerate(written or ())]
     for index, gate in enumerate(made):
         # A bar that can never be met would hold every release back without a reason.
-        if isinstance(gate, PromptsGate) and gate.min_pass > len(gate.cases):
-            message = f"expected at most {len(gate.cases)}, the number of golden prompts, got {gate.min_pass}"
-            declaration.report((*GATES, index, "prompts", "minPass"), "GateUnreachable", message)
+        if isinstance(gate, PromptsGate | EmbeddingsGate) and gate.min_pass > len(gate.cases):
+            golden = "golden prompts" if isinstance(gate, PromptsGate) else "golden texts"
+            message = f"expected at most {len(gate.cases)}, the number of {golden}, got {gate.min_pass}"
+            declaration.report((*GATES, index, gate.name, "minPass"), "GateUnreachable", message)
     return GateSpec.of(*made) if len(declaration.log.problems) == before else None
 
 
@@ -50,11 +59,21 @@ def _check_kinds(declaration: Declaration[ModelManifest]) -> None:
 def _gate(item: Any, from_file: tuple[GoldenPrompt, ...] | None) -> Gate:
     name = next(name for name in DECLARED if getattr(item, name) is not None)
     written = getattr(item, name)
+    if isinstance(written, EmbeddingsManifest):
+        texts = tuple(map(_golden_text, written.cases))
+        return EmbeddingsGate(cases=texts, min_pass=written.min_pass or len(texts), dimensions=written.dimensions)
     if not isinstance(written, PromptsManifest):
         return value_of(DECLARED[name], written)
     cases = tuple(map(_golden, written.cases)) if written.cases is not None else from_file or ()
     least = written.min_pass or len(cases)
     return PromptsGate(cases=cases, min_pass=least, max_tokens=written.max_tokens, greedy=written.greedy)
+
+
+def _golden_text(case: GoldenTextManifest) -> GoldenText:
+    if case.nearest is None:
+        return GoldenText(text=case.text, near=case.similar_to or "", at_least=case.at_least or 0.0)
+    among = tuple(dict.fromkeys((case.nearest, *(case.among or ()))))
+    return GoldenText(text=case.text, near=case.nearest, among=among)
 
 
 def _golden(case: GoldenCase) -> GoldenPrompt:

@@ -3,11 +3,13 @@
 The bars of a gate are described by its dataclass in `gates/`; only golden prompts are written in forms of their own.
 """
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, BeforeValidator, Field, StringConstraints, create_model
+from pydantic import AfterValidator, BeforeValidator, Field, StringConstraints, create_model, model_validator
 
 from reconciler.domain.gate_spec import Gate
+from reconciler.domain.text.names import camel
+from reconciler.gates.embeddings import EmbeddingsGate
 from reconciler.gates.judgement import GATES
 from reconciler.gates.prompts import CHECKS, PromptsGate, pattern_refusal, schema_refusal
 from reconciler.manifests.described import manifest_type
@@ -31,6 +33,8 @@ MOST_CASES = 200
 
 Count = Annotated[int, Field(ge=1, le=MOST_CASES), expect(f"a whole number from 1 to {MOST_CASES}", as_whole)]
 Tokens = Annotated[int, Field(ge=1, le=1024), expect("a whole number from 1 to 1024", as_whole)]
+Dimensions = Annotated[int, Field(ge=1, le=65_536), expect("a whole number from 1 to 65536", as_whole)]
+Cosine = Annotated[float, Field(ge=-1, le=1), expect("a number from -1 to 1", as_number)]
 Role = Annotated[Literal["system", "user", "assistant"], one_of(("system", "user", "assistant"))]
 Text = Annotated[
     str, StringConstraints(min_length=1, max_length=16_384), expect("text of 1 to 16,384 characters", as_text)
@@ -96,8 +100,43 @@ class PromptsManifest(Strict):
     greedy: Flag = Field(default=True, description="Always the likeliest token, so that answers repeat.")
 
 
+class GoldenTextManifest(Strict):
+    """One item of `cases`."""
+
+    exclusive = (("nearest", "similarTo"),)
+
+    text: Text = Field(description="What is embedded.")
+    nearest: Text | None = optional("The text of `among` that must be nearest to it.")
+    among: Annotated[list[Text], Field(min_length=1, max_length=100)] | None = optional(
+        "The texts that `nearest` is compared with; it need not stand among them."
+    )
+    similar_to: Text | None = optional("A text that must be near it.")
+    at_least: Cosine | None = optional("How near: a cosine, 1 is the same direction. Needed for `similarTo`.")
+
+    @model_validator(mode="after")
+    def _belong_together(self) -> Self:
+        for name, other in (("among", "nearest"), ("at_least", "similar_to")):
+            if (getattr(self, name) is None) != (getattr(self, other) is None):
+                missing = camel(name if getattr(self, name) is None else other)
+                given = camel(other if missing == camel(name) else name)
+                raise refusal(f"`{missing}` beside `{given}`", Plain(given))
+        if self.among is not None and {*self.among} <= {self.nearest}:
+            raise refusal("another text in `among`, to be compared with `nearest`", self.among)
+        return self
+
+
+class EmbeddingsManifest(Strict):
+    cases: Annotated[list[GoldenTextManifest], Field(min_length=1, max_length=MOST_CASES)] = Field(
+        description="Golden texts."
+    )
+    min_pass: Count | None = optional("How many must hold. Default: all.")
+    dimensions: Dimensions | None = optional("How many numbers an embedding has.")
+
+
 def written_type(gate: type[Gate]) -> type[Strict]:
     """What a manifest writes under the name of a gate."""
+    if gate is EmbeddingsGate:
+        return EmbeddingsManifest
     return PromptsManifest if gate is PromptsGate else manifest_type(gate)
 
 

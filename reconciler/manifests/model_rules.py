@@ -7,7 +7,7 @@ from typing import Any
 from reconciler.domain import manifest
 from reconciler.domain.gate_spec import GateSpec
 from reconciler.domain.sources.locked import CATALOG
-from reconciler.domain.targets import PRECISIONS, TABLE, honoured_options
+from reconciler.domain.targets import CHAT, PRECISIONS, TABLE, honoured_options
 from reconciler.domain.text.names import camel
 from reconciler.domain.text.quoting import field_path, listed, nearest, shown
 from reconciler.gates.template import TemplateGate
@@ -18,6 +18,7 @@ from reconciler.manifests.loader import YamlDocument
 from reconciler.manifests.lock_file import Lock
 from reconciler.manifests.precisions.rules import check_precisions, chosen_among, precisions_named
 from reconciler.manifests.ready.rules import ORIGINAL, check_ready, gates_of_ready, refuse_original
+from reconciler.manifests.ready.task_rules import check_task, gates_of_task
 from reconciler.manifests.schema import JinjaTemplate, ModelManifest, RolesTemplate
 from reconciler.manifests.selectors.rules import check_selector
 from reconciler.manifests.source_schema import ONNX_KINDS, REMOTE_KINDS
@@ -31,6 +32,7 @@ _SOUGHT = (
     *(("spec", "source", "original", *inner) for inner in ((), ("path",), ("huggingface",))),
     *(("spec", "source", kind, *inner) for kind in REMOTE_KINDS for inner in ((), ("revision",))),
     ("spec", "source", "onnx"),
+    ("spec", "task"),
     ("spec", "source", "onnx", "path"),
     *(("spec", "source", "onnx", kind, *inner) for kind in ONNX_KINDS for inner in ((), ("revision",))),
     ("spec", "precisions"),
@@ -65,12 +67,14 @@ def model_of(declaration: Declaration[ModelManifest], templates: Templates, lock
     template = _template(declaration, templates)
     gates = gates_of(declaration)
     original = declaration.located((*ORIGINAL, "path"), "folder")
+    check_task(declaration, ready=ready)
+    gates = gates_of_task(declaration, gates) if gates is not None else gates
     gates = gates_of_ready(declaration, gates) if ready and gates is not None else gates
     given = declaration.manifest
     if given is None or len(declaration.log.problems) > before or template is None:
         return None
     gates = gates or GateSpec()
-    if fixtures := tuple(one for one in template.fixtures if one.asked):
+    if given.spec.task == CHAT and (fixtures := tuple(one for one in template.fixtures if one.asked)):
         gates = gates.with_gate(TemplateGate(fixtures=fixtures))
     places = {"source_path": source or "", "adapter_path": adapter, "remote": remote, "ready": ready}
     places |= {"original_path": original or "", "original": lock.original(given)}

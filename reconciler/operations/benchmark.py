@@ -16,6 +16,7 @@ from reconciler.conversion.client.converter import Converter
 from reconciler.domain.desired import DesiredRelease
 from reconciler.domain.errors import HostRefused, LockHeld, PermanentError, ReconcilerError
 from reconciler.domain.measured import Fidelity, Measured
+from reconciler.domain.targets import CHAT
 from reconciler.domain.verdict import Verdict
 from reconciler.engine.machine import Machine, assemble, locked_again, machine_name, of_this_runtime
 from reconciler.engine.planning import Snapshot
@@ -149,6 +150,8 @@ class _Measuring:
 
     def measure(self) -> Iterator[Benched]:
         bench, variant = self.bench, self._wanted.variant
+        if self._release.task != CHAT:
+            raise PermanentError(f"bench times answers, and {variant} gives none", code="TaskUnsupported")
         folder = self.one.folder or self._assembled()
         self._context = self.machine.backend.context_length(folder)
         if bench.measure and self._fidelity is None:

@@ -6,17 +6,18 @@ from reconciler.domain.changes import FieldChange
 from reconciler.domain.plain_data import as_dict
 from reconciler.domain.reasons import Reason
 from reconciler.domain.recorded import RecordedRelease
-from reconciler.domain.release import Marker, Release
+from reconciler.domain.release import Marker, Release, task_of
 from reconciler.domain.text.names import camel
 
 _REASON_OF_PART = {
     "recipe": Reason.RECIPE_CHANGED,
     "template": Reason.TEMPLATE_CHANGED,
     "generation": Reason.GENERATION_CHANGED,
+    "task": Reason.TEMPLATE_CHANGED,  # never alone: what is no chat has no template
     "format": Reason.FORMAT_CHANGED,
 }
 
-_NOT_OF_RECIPE = ("spec.generation.", "spec.promptTemplate", "reconciler.servingFormat")
+_NOT_OF_RECIPE = ("spec.generation.", "spec.promptTemplate", "spec.task", "reconciler.servingFormat")
 _FIELD_OF_RECIPE = {"source": "spec.source", "adapter": "spec.source.adapter", "precision": "spec.precisions"}
 
 
@@ -42,7 +43,7 @@ def compare(wanted: Release, served: Marker | RecordedRelease | None) -> Differe
     """With nothing served before, the variant is new."""
     if served is None:
         return Difference(reason=Reason.RELEASE_MISSING)
-    changed = [part for part, digest in wanted.parts.items() if served.parts.get(part) != digest]
+    changed = [part for part in _REASON_OF_PART if wanted.parts.get(part) != served.parts.get(part)]
     reason = _REASON_OF_PART[changed[0]] if changed else Reason.DRIFT_DETECTED
     changes = field_changes(wanted, served)
     return Difference(reason=reason, forced_by=tuple(one.name for one in changes), field_changes=changes)
@@ -74,6 +75,7 @@ def _fields(one: Release | Marker | RecordedRelease) -> dict[str, object]:
         fields["spec.source.original"] = fields.pop("spec.quantization.original")
     fields |= {f"toolchain.{name}": value for name, value in _items(recipe.get("tools"))}
     fields["spec.promptTemplate"] = f"{one.template_origin} ({one.parts.get('template', '')[:19]})"
+    fields["spec.task"] = task_of(one.parts)
     fields["reconciler.servingFormat"] = one.parts.get("format")
     return fields
 

@@ -13,6 +13,7 @@ from reconciler.domain.machine.trust import Origin
 from reconciler.domain.measured import Fidelity, Measured, MeasurementSet, without_nothing
 from reconciler.domain.quarantine import Ages
 from reconciler.domain.recorded import Condition, RecordedRelease, Suspension, Timing
+from reconciler.domain.targets import CHAT
 from reconciler.gates.judgement import GateStatus
 from reconciler.host.codec import Codec, Misformed
 from reconciler.state.documents import Document, RecordCodec
@@ -127,6 +128,29 @@ class _PassCodec(RecordCodec[PassRecord]):
         return plain if value.wanted else _without(plain, "wanted")
 
 
+class _HistoryCodec(RecordCodec[T]):
+    """The task of a release for chat is left out, as earlier versions know none."""
+
+    def write(self, value: T) -> Any:
+        return _without_chat(super().write(value))
+
+
+class _RollbackCodec(_FieldCodec[T]):
+    """The same."""
+
+    def write(self, value: T) -> Any:
+        return _without_chat(super().write(value))
+
+
+def _without_chat(plain: Any) -> Any:
+    if isinstance(plain, list):
+        return [_without_chat(one) for one in plain]
+    if not isinstance(plain, dict):
+        return plain
+    is_chat = plain.get("task") == CHAT
+    return {name: _without_chat(held) for name, held in plain.items() if not (is_chat and name == "task")}
+
+
 class _MeasurementCodec(Codec[MeasurementSet]):
     """Lists, the oldest first; in memory they are found by release and by build key."""
 
@@ -155,8 +179,8 @@ class _MeasurementCodec(Codec[MeasurementSet]):
 VARIANT = RecordCodec(VariantRecord, _on_disk)
 MACHINE = RecordCodec(MachineRecord, _on_disk)
 PASS = _PassCodec(PassRecord, _on_disk)
-HISTORY = RecordCodec(HistoryRecord)
-ROLLBACKS = _FieldCodec("rollbacks", dict[str, Rollback])
+HISTORY = _HistoryCodec(HistoryRecord)
+ROLLBACKS = _RollbackCodec("rollbacks", dict[str, Rollback])
 SUSPENSIONS = _FieldCodec("suspensions", tuple[Suspension, ...])
 FAILURES = _FieldCodec("failures", tuple[RememberedFailure, ...])
 RETRIES = _FieldCodec("retries", tuple[RetryRequest, ...])

@@ -266,3 +266,10 @@ def dropped_beside(cache: Path, running: CacheRuntime) -> str:
     from reconciler.backends.foundry_cache.cache_runtime import beside_of
 
     return beside_of(str(cache), running.scratch)
+
+
+def test_only_models_for_chat_are_put_there(served: Path, cache: Path, tmp_path: Path) -> None:
+    with runtime(cache, tmp_path) as one, pytest.raises(PermanentError, match="is for embeddings") as caught:
+        one.register(str(served), ID, {**OURS, "task": "embeddings"})
+    assert caught.value.code == "TaskUnsupported"
+    assert not (cache / "reconciler").exists()

@@ -5,6 +5,8 @@ from dataclasses import replace
 import pytest
 
 from reconciler.domain.gate_spec import GateSpec
+from reconciler.domain.targets import EMBEDDINGS
+from reconciler.gates.embeddings import EmbeddingsGate, GoldenText
 from reconciler.gates.endurance import EnduranceGate
 from reconciler.gates.fidelity import FidelityGate
 from reconciler.gates.judgement import gate_fields
@@ -63,4 +65,8 @@ def test_every_bar_is_called_as_in_yaml() -> None:
     written = {
         f"{kind}.{field.alias}" for kind, gate in DECLARED.items() for field in written_type(gate).model_fields.values()
     }
-    assert found - {'prompts."a"'} == written - {"prompts.file", "prompts.cases"}
+    golden = EmbeddingsGate(cases=(GoldenText(text="a", near="b", at_least=0.5),), min_pass=1, dimensions=3)
+    other = GateSpec.of(golden, task=EMBEDDINGS)
+    found |= {name.removeprefix("spec.gates.") for name, _ in gate_fields(other, ())}
+    shown_by_text = {'prompts."a"', 'embeddings."a" and "b"'}
+    assert found - shown_by_text == written - {"prompts.file", "prompts.cases", "embeddings.cases"}

@@ -110,6 +110,7 @@ def test_every_code_is_explained() -> None:
         package / "sources" / "folder" / "ready_onnx.py",
         package / "sources" / "folder" / "onnx_graph.py",
         package / "manifests" / "ready" / "rules.py",
+        package / "manifests" / "ready" / "task_rules.py",
         package / "manifests" / "rollouts" / "rules.py",
         package / "manifests" / "selectors" / "rules.py",
         package / "manifests" / "precisions" / "rules.py",
@@ -127,7 +128,7 @@ def test_every_code_is_explained() -> None:
 
 
 MODULES = {
-    *("ready_onnx", "onnx_graph", "precision_choice"),
+    *("ready_onnx", "onnx_graph", "precision_choice", "task_rules"),
     *(
         "problems",
         "lock_file",

@@ -87,6 +87,7 @@ def test_a_manifest_with_every_field() -> None:
             "precisions": ["int4", "int8", "fp32"],
             "quantization": {"blockSize": 64, "symmetric": False, "accuracyLevel": 4, "algorithm": "k_quant_mixed"},
             "target": {"device": "cpu", "executionProvider": "CPUExecutionProvider"},
+            "task": "chat-completion",
             "promptTemplate": {"ref": "support"},
             "generation": {
                 "maxLength": 2048,

@@ -44,6 +44,7 @@ _GATES = "tests/gates/test_gates.py"
 _REFERENCE = "tests/gates/test_reference.py"
 _GOLDEN = "tests/gates/test_golden.py"
 _TOLD = "tests/fleet/test_inventory_gates.py"
+_EMBEDDINGS = "tests/gates/test_embeddings_gate.py"
 _ENDURANCE = "tests/gates/test_endurance.py"
 _ARCHIVE = "tests/registry/test_archive.py"
 _LIES = "tests/registry/test_lies.py"
@@ -274,6 +275,13 @@ MUTANTS = (
     _("gate: an unknown peak is open", _GATES),
     _("gate: a length that does not fit is open", _GATES),
     _("gate: an answer that lacks leaves it open", _GATES, "return ()"),
+    _("gate: a cosine that lacks leaves it open", _EMBEDDINGS, "return False"),
+    _("gate: an embedding of another length fails", _EMBEDDINGS, "return compared('', '', 0.0, 0.0, '', good=True)"),
+    _("gate: an embedding is a direction, and each has the same length", _EMBEDDINGS),
+    _("gate: a cosine below its bar fails", _EMBEDDINGS, "short = False"),
+    _("gate: the nearest text is the one that was named", _EMBEDDINGS, "True"),
+    _("gate: two texts have two embeddings", _EMBEDDINGS),
+    _("what this runtime was never seen to serve is not registered", _DROPPED),
     _("gate: growth is judged", _ENDURANCE, "growth, bar = 0.0, float(self.max_memory_growth)"),
     _("gate: drift is judged", _ENDURANCE, "drift = 1.0, self.max_latency_drift"),
     _("gate: crashes are judged", _ENDURANCE),

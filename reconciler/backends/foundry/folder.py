@@ -20,6 +20,7 @@ from reconciler.domain.errors import Disturbed
 from reconciler.domain.manifest import Generation, Target
 from reconciler.domain.observed import ServedFolder
 from reconciler.domain.release import Artifact, Marker, Recipe, Release
+from reconciler.domain.targets import CHAT
 from reconciler.host import durable
 from reconciler.host.codec import Codec, Damaged, Misformed, seal, unseal
 from reconciler.host.reading import read_whole
@@ -123,8 +124,7 @@ def inspect(path: str, stamps: StampBook) -> ServedFolder:
 def release_in(folder: str, marker: Marker) -> Release | None:
     """As `Backend.release_in`: nothing is made up."""
     with contextlib.suppress(OSError, ValueError, TypeError, LookupError):
-        with open(os.path.join(folder, "chat_template.jinja"), encoding="utf-8", newline="") as file:
-            template = file.read()
+        template = _template_in(folder) if marker.task == CHAT else ""
         with open(os.path.join(folder, "inference_model.json"), encoding="utf-8") as file:
             roles = json.load(file)["PromptTemplate"]
         recipe = dict(marker.recipe)
@@ -138,9 +138,15 @@ def release_in(folder: str, marker: Marker) -> Release | None:
             template_origin=marker.template_origin,
             roles=roles,
             generation=Generation(**marker.generation),  # type: ignore[arg-type]
+            task=marker.task,
         )
         return release if release.digest == marker.release else None
     return None
+
+
+def _template_in(folder: str) -> str:
+    with open(os.path.join(folder, "chat_template.jinja"), encoding="utf-8", newline="") as file:
+        return file.read()
 
 
 def _files(folder: str, prefix: str = "") -> Iterator[tuple[str, os.DirEntry[str]]]:

@@ -16,7 +16,7 @@ from typing import Any
 from reconciler.backends.foundry.index import INDEX, read_index, wait_until_free
 from reconciler.backends.foundry.problems import translate
 from reconciler.domain.errors import Cancelled, DiskFull, PermanentError, RuntimeUnavailable
-from reconciler.domain.measured import Answer, ComputedBy, Decoded, Referenced, Tokenized
+from reconciler.domain.measured import Answer, ComputedBy, Decoded, Embedded, Referenced, Tokenized
 from reconciler.domain.observed import Registration
 from reconciler.domain.plain_data import as_dict
 from reconciler.domain.reference import Reference
@@ -148,6 +148,12 @@ class Foundry:
             "ask", question, self.limits.answer, lambda event: on_text(event["text"]) if on_text is not None else None
         )
         return Answer(load_seconds=loaded["seconds"], **answer)
+
+    def embed(self, identity: str, texts: Sequence[str]) -> Embedded:
+        loaded = self._model_call("load", {"id": identity}, self.limits.load)
+        found = self._model_call("embed", {"id": identity, "texts": [*texts]}, self.limits.answer)
+        vectors = tuple(map(tuple, found["vectors"]))
+        return Embedded(vectors=vectors, load_seconds=loaded["seconds"], seconds=found["seconds"])
 
     def count(self, identity: str, messages: Sequence[tuple[str, str]]) -> int:
         """The tokens of the prompt that the template makes of (role, text) messages; nothing is generated."""

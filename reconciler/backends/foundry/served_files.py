@@ -14,6 +14,7 @@ from reconciler.domain.digest import StoredFile
 from reconciler.domain.errors import PermanentError
 from reconciler.domain.plain_data import as_dict
 from reconciler.domain.release import Artifact, Release
+from reconciler.domain.targets import CHAT
 from reconciler.templates.lint import template_bytes
 
 MARKER = "release.json"
@@ -58,9 +59,10 @@ def written_files(
     config = genai.genai_config(genai_config, release.generation, release.recipe.target.execution_provider)
     files = {
         "genai_config.json": _json(config),
-        "chat_template.jinja": template_bytes(release.template),
         "inference_model.json": _json(_inference_model(release, number, genai.context_length(config))),
     }
+    if release.task == CHAT:
+        files["chat_template.jinja"] = template_bytes(release.template)
     if tokenizer_config is not None:
         files["tokenizer_config.json"] = _json(_tokenizer_config(tokenizer_config))
     return files

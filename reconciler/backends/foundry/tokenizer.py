@@ -97,8 +97,10 @@ def content_of(folder: str) -> str:
     """Two folders with the same are compared alike."""
     parts = [f"{_vocabulary(folder)}"]
     for name in ("tokenizer.json", "tokenizer_config.json", "chat_template.jinja"):
-        with open(os.path.join(folder, name), "rb") as file:
-            parts.append(hashlib.file_digest(file, "sha256").hexdigest())
+        path = os.path.join(folder, name)
+        if os.path.exists(path):  # a model for embeddings has no template
+            with open(path, "rb") as file:
+                parts.append(hashlib.file_digest(file, "sha256").hexdigest())
     return " ".join(parts)
 
 

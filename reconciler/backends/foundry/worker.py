@@ -6,6 +6,7 @@ with the process. Only the local catalog is used, because the public one needs t
 """
 
 import contextlib
+import json
 import os
 import stat
 import time
@@ -78,6 +79,18 @@ class FoundryWorker(ModelWorker):
             search = SearchOptions(max_output_tokens=limit, temperature=parameters["temperature"])
             request.set_options(RequestOptions(search=search))
             return _stream(session, request, emit)
+
+    def embed(self, parameters: Json, emit: Emit) -> Json:
+        """As an application asks: through the SDK's session, with the end of a text set by the runtime."""
+        from foundry_local_sdk import EmbeddingsSession, Request, TextItem, TextItemType
+
+        question = json.dumps({"model": parameters["id"], "input": parameters["texts"]})
+        started = time.perf_counter()
+        with EmbeddingsSession(self._loaded[parameters["id"]]) as session, Request() as request:
+            request.add_item(TextItem(question, TextItemType.OPENAI_JSON))
+            with session.process_request(request) as response:
+                found = json.loads(response.get_item(0).text)["data"]
+        return {"vectors": [one["embedding"] for one in found], "seconds": time.perf_counter() - started}
 
     def count(self, parameters: Json, emit: Emit) -> Json:
         with self._question(parameters) as (session, request):
@@ -154,7 +167,7 @@ if __name__ == "__main__":
     if os.environ.pop(CONFINED, ""):
         confine_worker()
     worker = FoundryWorker()
-    verbs = ("open", "register", "unregister", "list", *VERBS)
+    verbs = ("open", "register", "unregister", "list", "embed", *VERBS)
     serve({verb: getattr(worker, verb) for verb in verbs})
     # Not through the SDK's close(): after a model was loaded it waits a second for its own threads (2.2.1),
     # and all it would free goes with the process. Whatever we promised is on disk already.

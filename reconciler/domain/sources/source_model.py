@@ -60,6 +60,7 @@ class SourceModel:
     warnings: tuple[Problem, ...] = ()
     known: bool = True
     ready: bool = False
+    outputs: tuple[str, ...] = ()  # of the graph of a ready one
     provider: str = ""  # the execution provider that a ready one asks for; "": the CPU's
 
     @property

@@ -1,5 +1,5 @@
-"""Where an ONNX graph keeps its weights: the files that it names beside itself, and which bytes of them. Read from its
-protobuf form without the weights, strictly forwards, and believed in nothing.
+"""Where an ONNX graph keeps its weights (the files that it names beside itself, and which bytes of them), and what its
+outputs are called. Read from its protobuf form without the weights, strictly forwards, and believed in nothing.
 
 The package `onnx` would load everything, and is heavy: this runs in each plan.
 """
@@ -15,6 +15,7 @@ DEEPEST = 32  # messages within each other: a graph within a node's attribute ta
 LARGEST_READ = 1 << 20  # bytes of a message that are looked at in memory
 LONGEST_ENTRY = 4096
 MOST_TENSORS = 200_000
+MOST_OUTPUTS = 10_000
 CHUNK = 1 << 20
 
 # By message, the fields that can lead to a tensor (onnx.proto), and what they hold.
@@ -27,6 +28,7 @@ _FIELDS: dict[str, dict[int, str]] = {
     "sparse": {1: "tensor", 2: "tensor"},
 }
 _EXTERNAL_DATA = 13
+_OUTPUT, _OUTPUT_NAME = 12, 1  # of a graph, and of what it gives
 _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
 
 
@@ -39,20 +41,33 @@ class ExternalData:
     length: int | None = None
 
 
-def external_data(file: IO[bytes], size: int) -> Iterator[ExternalData]:
-    """Of each tensor that lies outside of this graph of `size` bytes. Raises InputRefused for what is no ONNX model."""
-    found, reader = 0, _Reader(file)
+def external_data(file: IO[bytes], size: int, outputs: list[str] | None = None) -> Iterator[ExternalData]:
+    """Of each tensor that lies outside of this graph of `size` bytes. `outputs` gets the names of what it gives. Raises
+    InputRefused for what is no ONNX model."""
+    found, reader, named = 0, _Reader(file), [] if outputs is None else outputs
     graph = False
     for field, length in _fields(reader, size):
         inner = _FIELDS["model"].get(field)
         graph = graph or inner == "graph"
-        for one in _within(reader, inner, length, 1):
+        for one in _of_graph(reader, length, named) if inner == "graph" else _within(reader, inner, length, 1):
             found += 1
             if found > MOST_TENSORS:
                 raise _invalid(f"it names more than {MOST_TENSORS:,} tensors")
             yield one
     if not graph:
         raise _invalid("it holds no graph")
+
+
+def _of_graph(reader: "_Reader", length: int, outputs: list[str]) -> Iterator[ExternalData]:
+    """Of the outermost graph, whose outputs are the model's."""
+    for field, size in _fields(reader, length):
+        if field == _OUTPUT and size <= LONGEST_ENTRY and len(outputs) < MOST_OUTPUTS:
+            inner = _Reader(io.BytesIO(reader.read(size)), in_memory=True)
+            for part, count in _fields(inner, size):
+                data = inner.read(count)
+                outputs += [data.decode("utf-8", "replace")] if part == _OUTPUT_NAME else []
+        else:
+            yield from _within(reader, _FIELDS["graph"].get(field), size, 2)
 
 
 def _within(reader: "_Reader", kind: str | None, length: int, depth: int) -> Iterator[ExternalData]:

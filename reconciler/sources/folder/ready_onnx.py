@@ -46,6 +46,7 @@ class _OnnxLook:
     def __init__(self, folder: Folder) -> None:
         self._folder = folder
         self._findings = FolderProblems(folder.path)
+        self._outputs: list[str] = []
 
     def inspect(self) -> SourceModel:
         attempt = self._findings.attempt
@@ -80,6 +81,7 @@ class _OnnxLook:
             ends=ends_among(added, model, known, settings),
             warnings=(*self._left_out(names), *(self._findings.problem(TOKENIZER, one) for one in doubtful)),
             ready=True,
+            outputs=tuple(self._outputs),
             provider="" if (provider := provider_of(config)) is DEFAULT_PROVIDER else provider.name,
         )
 
@@ -136,7 +138,7 @@ class _OnnxLook:
         """The files with its weights, each as long as the graph needs it."""
         size, needed = self._folder.size(graph), dict[str, int]()
         with self._folder.opened(graph) as file:
-            for one in external_data(file, size):
+            for one in external_data(file, size, self._outputs):
                 needed[one.location] = max(needed.get(one.location, 0), _end(one))
         for name, end in needed.items():
             self._findings.attempt(name if is_safe(name) else graph, self._check_data, name, end)
