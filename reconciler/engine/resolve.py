@@ -9,21 +9,20 @@ from reconciler.conversion.architectures import refusal
 from reconciler.conversion.memory import predict_memory
 from reconciler.conversion.needs import predict_needs
 from reconciler.conversion.prediction import predict_bytes, predict_peak_bytes
-from reconciler.conversion.toolchain import tools_for
 from reconciler.domain.desired import Desired, DesiredRelease
 from reconciler.domain.digest import StoredFile
 from reconciler.domain.errors import Problem
 from reconciler.domain.machine.precision_choice import Capacity, Choosing
-from reconciler.domain.manifest import Model, Target, variant_name
-from reconciler.domain.plain_data import as_dict
+from reconciler.domain.manifest import Model, variant_name
 from reconciler.domain.policy.policy import Policy, PolicyResult
-from reconciler.domain.release import Recipe, Release
+from reconciler.domain.release import Recipe
 from reconciler.domain.sources.locked import Fetch, LockedSource
 from reconciler.domain.sources.model_config import boundaries
-from reconciler.domain.sources.source_model import SourceAdapter, SourceModel
-from reconciler.domain.targets import CHAT, PROVIDERS, honoured_options
+from reconciler.domain.sources.source_model import SourceModel
+from reconciler.domain.targets import CHAT
 from reconciler.engine import model_against_source as complaints
 from reconciler.engine.policies import PolicyJudge, denied, said, without_refused_choices
+from reconciler.engine.recipes import original_identity, recipe_of, release_of, template_of
 from reconciler.engine.source_trust import SourceTrust
 from reconciler.host.stamps import StampBook
 from reconciler.manifests.parsed import Parsed
@@ -31,11 +30,9 @@ from reconciler.manifests.selector import mismatch
 from reconciler.planner.precision_choice import chosen_for
 from reconciler.sources.cache import OnDisk, SourceCache
 from reconciler.sources.protocol import CachedSource, ModelFolders, unseen
-from reconciler.templates.trimmed import for_runtime
 
 PRECISIONS = "spec.precisions"
 ORIGINAL = "original"  # an option of the recipe of a ready ONNX model
-NO_TEMPLATE = "none"  # the origin of a template that there is not
 
 # Bytes of an artifact, of disk at the peak of its conversion, and of memory there at each precision it could have.
 Predicted = tuple[int, int, Mapping[str, int]]
@@ -204,7 +201,7 @@ class _Resolver:
             problems += [complaints.of_folder(model, problem, field) for problem in adapter.problems]
             problems += complaints.foreign_adapter(model, adapter, source)
         problems += complaints.no_embedding(model, source)
-        template = _template(model, source, adapter)
+        template = template_of(model, source, adapter)
         if template is None and not problems:
             problems.append(complaints.no_template(model))
         problems += complaints.unrenderable(model, template) if template else []
@@ -264,7 +261,7 @@ class _Resolver:
         for precision in model.precisions:
             recipe, reason = self._judge(model, source, adapter, precision)
             if original is not None:
-                recipe = replace(recipe, options={**recipe.options, ORIGINAL: _identity(model, original)})
+                recipe = replace(recipe, options={**recipe.options, ORIGINAL: original_identity(model, original)})
             if reason is not None:
                 refused.append(complaints.unsupported(model, precision, reason))
                 continue
@@ -294,7 +291,7 @@ class _Resolver:
         """The recipe, and why it cannot be converted rightly, if so."""
         key = (model.source_path, source.ready, source.digest, adapter, precision, model.quantization, model.target)
         if key not in self._judged:
-            recipe = _recipe(model, source, adapter, precision)
+            recipe = recipe_of(model, source, adapter, precision)
             converted = source.known and not source.ready
             unfit = converted and refusal(source.config, precision, model.target, recipe.options)
             self._judged[key] = recipe, unfit or None
@@ -303,7 +300,7 @@ class _Resolver:
     def _wanted(self, model: Model, source: SourceModel, recipe: Recipe, template: str) -> DesiredRelease:
         predicted, peak, memory = self._predict(model, source, recipe)
         return DesiredRelease(
-            release=_release(model, recipe, template),
+            release=release_of(model, recipe, template),
             source_bytes=source.weight_bytes,
             predicted_bytes=predicted,
             peak_bytes=peak,
@@ -336,12 +333,6 @@ class _Resolver:
         return self._predicted[recipe.build_key]
 
 
-def _identity(model: Model, original: SourceModel) -> str:
-    """The digest under which it is known, also before it is here. It is part of the recipe: numbers of a comparison
-    with another original are of another artifact."""
-    return model.original.digest if model.original is not None else original.digest
-
-
 def _choosing(model: Model, resolved: Container[str]) -> Choosing:
     return Choosing(
         file=model.file,
@@ -356,52 +347,3 @@ def _fetch(source: LockedSource, cached: CachedSource) -> Fetch | None:
         return None
     known = cached.model is not None
     return Fetch(source=source, missing=cached.missing, damaged=cached.damaged, known=known)
-
-
-def _release(model: Model, recipe: Recipe, template: str) -> Release:
-    return Release(
-        variant=variant_name(model.name, recipe.precision),
-        model=model.name,
-        precision=recipe.precision,
-        recipe=recipe,
-        template=template,
-        template_origin=model.template.origin if model.task == CHAT else NO_TEMPLATE,
-        roles=as_dict(model.template.roles) if model.template.roles else None,
-        generation=model.generation,
-        task=model.task,
-    )
-
-
-def _recipe(model: Model, source: SourceModel, adapter: str | None, precision: str) -> Recipe:
-    used = honoured_options(precision, model.quantization.algorithm) if not model.ready else ()
-    return Recipe(
-        source=source.digest,
-        adapter=adapter,
-        architecture=source.architecture,
-        precision=precision,
-        options={k: v for k, v in as_dict(model.quantization).items() if k in used and v is not None},
-        target=_target(model, source),
-        tools=dict(tools_for(adapter)) if not model.ready else {},
-    )
-
-
-def _target(model: Model, source: SourceModel) -> Target:
-    """A ready ONNX model says itself what it is for."""
-    found = next((one for one in PROVIDERS if one.name == source.provider), None)
-    return Target(device=found.device, execution_provider=found.name) if found else model.target
-
-
-def _template(model: Model, source: SourceModel, adapter: SourceAdapter | None) -> str | None:
-    """ "" for a model that holds no conversation; None where there is none."""
-    if model.task != CHAT:
-        return ""
-    return model.template.jinja if model.template.jinja is not None else _own_template(source, adapter)
-
-
-def _own_template(source: SourceModel, adapter: SourceAdapter | None) -> str | None:
-    """What a fine-tune was trained with goes before its base's; written so that the runtime reads it as Hugging Face
-    does. "" where it is known only once it is here."""
-    if not source.known or (adapter is not None and not adapter.known):
-        return ""
-    own = (adapter.chat_template if adapter else None) or source.chat_template
-    return for_runtime(own) if own else own
