@@ -5,22 +5,19 @@ Pure: what it must know of the disk it asks through `ParseContext`, which can re
 the same.
 """
 
-from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from itertools import groupby
 from typing import TypeVar, cast
 
 from reconciler.domain.errors import Problem
-from reconciler.domain.manifest import API_VERSION, variant_name
-from reconciler.domain.plain_data import grouped
+from reconciler.domain.manifest import variant_name
 from reconciler.domain.policy.policy import Policy
-from reconciler.domain.text.quoting import listed, nearest
-from reconciler.manifests import loader
 from reconciler.manifests.declaration import Claim, Declaration, ProblemLog
 from reconciler.manifests.dependency_rules import wrongly_dependent
-from reconciler.manifests.fields import got
-from reconciler.manifests.foreign import is_foreign, left_out
+from reconciler.manifests.documents.foreign import left_out
+from reconciler.manifests.documents.reading import FileReader, ReadDocument
 from reconciler.manifests.loader import YamlDocument
 from reconciler.manifests.lock_file import Lock
 from reconciler.manifests.model_rules import Templates, model_of
@@ -28,10 +25,9 @@ from reconciler.manifests.parsed import Parsed
 from reconciler.manifests.paths import ParseContext
 from reconciler.manifests.policy_rules import broken_policy, is_policy, policy_of, unread_policies
 from reconciler.manifests.precisions.rules import precisions_named
-from reconciler.manifests.problems import MAX_PROBLEMS, accepted
+from reconciler.manifests.problems import MAX_PROBLEMS
 from reconciler.manifests.rollouts.rules import rollouts_of
 from reconciler.manifests.schema import (
-    KINDS,
     Manifest,
     ModelManifest,
     PolicyManifest,
@@ -44,25 +40,27 @@ from reconciler.manifests.template_rules import template_of
 Kind = TypeVar("Kind", bound=Manifest)
 
 
-def parse(files: Mapping[str, bytes], context: ParseContext) -> Parsed:
+def parse(files: Mapping[str, bytes], context: ParseContext, reader: FileReader | None = None) -> Parsed:
     """`files` are the manifests by name, relative to `context.base`, with forward slashes."""
+    reader = reader or FileReader()
     log = ProblemLog()
     claims: list[Claim] = []
     declarations: list[Declaration[Manifest]] = []
     policies: list[Policy] = []
     foreign: list[tuple[YamlDocument, str]] = []
     for name in sorted(files):
-        file, before = context.shown(name), len(log.problems)
-        documents, others = _documents(file, name, files[name], log)
-        damaged = len(log.problems) > before
-        foreign += ((document, file) for document in others)
-        for document in documents:
-            claims += _claim(document, file)
-            declared = list(_declaration(document, name, context, log))
-            declarations += declared
-            if is_policy(document) and not declared:
-                policies.append(broken_policy(document, file))
-        policies += unread_policies(file, files[name], sum(map(is_policy, documents)), damaged=damaged)
+        file = context.shown(name)
+        found = reader.read(file, name, files[name])
+        log.problems += found.problems
+        foreign += ((document, file) for document in found.foreign)
+        for read in found.documents:
+            claims += _claim(read.document, file)
+            log.problems += read.problems
+            declarations += _declaration(read, name, context, log)
+            if is_policy(read.document) and read.kind is None:
+                policies.append(broken_policy(read.document, file))
+        count = sum(is_policy(read.document) for read in found.documents)
+        policies += unread_policies(file, files[name], count, damaged=bool(found.problems))
     policies += map(policy_of, _of(PolicyManifest, declarations))
     # Of two documents that take the same name neither gets it: either may be the mistake.
     clashing = {*_same_names(claims, log), *_variant_names(declarations)}
@@ -101,27 +99,6 @@ def _few(problems: Iterable[Problem]) -> Iterator[Problem]:
         yield problem
 
 
-def _documents(file: str, name: str, data: bytes, log: ProblemLog) -> tuple[list[YamlDocument], list[YamlDocument]]:
-    """Ours, or what might be; and those of other programs, whose problems are theirs."""
-    loaded = loader.load(file, data)
-    sides = grouped(loaded.documents, lambda document: is_foreign(document, name))
-    ours, others = sides.get(False, []), sides.get(True, [])
-    for problems in (loaded.problems, *(document.problems for document in ours)):
-        log.problems += _once(problems)
-    return ours, others
-
-
-def _once(problems: Sequence[Problem]) -> Iterator[Problem]:
-    """A document full of aliases has one problem: it uses aliases."""
-    counts = Counter(problem.code for problem in problems)
-    for problem in problems:
-        count = counts.pop(problem.code, 0) if problem.code in loader.HABITS else 1
-        if count > 1:
-            yield replace(problem, message=f"{problem.message} (and {count - 1:,} more)")
-        elif count:
-            yield problem
-
-
 def _claim(document: YamlDocument, file: str) -> Iterator[Claim]:
     """The name that a document takes even when the rest of it is broken: references to it are not broken too."""
     data = document.data if isinstance(document.data, dict) else {}
@@ -132,52 +109,20 @@ def _claim(document: YamlDocument, file: str) -> Iterator[Claim]:
 
 
 def _declaration(
-    document: YamlDocument, name: str, context: ParseContext, log: ProblemLog
+    read: ReadDocument, name: str, context: ParseContext, log: ProblemLog
 ) -> Iterator[Declaration[Manifest]]:
     """At most one: none where apiVersion or kind is wrong."""
-    file = context.shown(name)
-    problems = tuple(_type_problems(document, file))
-    found = document.data.get("kind") if isinstance(document.data, dict) else None
-    kind = KINDS.get(found) if isinstance(found, str) else None
-    manifest = problems if problems or kind is None else accepted(document, file, kind)
-    refused = manifest if isinstance(manifest, tuple) else ()
-    # What the loader refused the schema often refuses too: one mistake, one message.
-    known = {problem.field for problem in document.problems}
-    log.problems += [problem for problem in refused if problem.field not in known]
-    if kind is not None and not problems:
+    if read.kind is not None:
         yield Declaration(
-            kind=kind,
-            manifest=None if document.problems or isinstance(manifest, tuple) else manifest,
-            document=document,
-            file=file,
+            kind=read.kind,
+            manifest=read.manifest,
+            document=read.document,
+            file=context.shown(name),
             name=name,
             context=context,
             log=log,
-            refused=frozenset({*known, *(problem.field for problem in refused)}),
+            refused=read.refused,
         )
-
-
-def _type_problems(document: YamlDocument, file: str) -> Iterator[Problem]:
-    """Without the right apiVersion and kind nothing else of a document can be judged."""
-    if not isinstance(document.data, dict) or not {"apiVersion", "kind"} & document.data.keys():
-        message = f"expected a manifest (apiVersion, kind, metadata, spec), got {got(document.data)}"
-        if not document.problems:
-            yield Problem(code="NotAManifest", file=file, line=document.line(()), message=message)
-        return
-    for field, known in (("apiVersion", [API_VERSION]), ("kind", list(KINDS))):
-        value = document.data.get(field, loader.Plain())
-        if not isinstance(value, str) or value not in known:
-            code = "UnknownApiVersion" if field == "apiVersion" else "UnknownKind"
-            message = f"expected {listed(known)}, got {got(value)}"
-            hint = _meant(field, value, known) if isinstance(value, str) else ""
-            line = document.line((field,))
-            yield Problem(code=code, file=file, line=line, field=field, message=message, hint=hint)
-
-
-def _meant(field: str, value: str, known: list[str]) -> str:
-    if field == "kind" and value.lower().startswith("machine"):
-        return "what a machine is stands in its own config.yaml, never in the repository: docs/configuration.md"
-    return nearest(value, known)
 
 
 def _templates(declarations: list[Declaration[Manifest]], claims: list[Claim]) -> Templates:

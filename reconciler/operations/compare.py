@@ -14,6 +14,7 @@ from reconciler.engine.resolve import resolve_in
 from reconciler.fleet.comparison import FleetComparison, Side, compare_sides
 from reconciler.fleet.forecast import Outlook, outlook
 from reconciler.fleet.inventory_form import read_inventories
+from reconciler.manifests.documents.reading import FileReader
 from reconciler.operations.templates import template_changes
 from reconciler.sources.git.local import open_repository
 from reconciler.sources.git.manifests_in_commit import CHECKOUT, InCommit, read_commit
@@ -64,12 +65,13 @@ class _Reading:
         self._objects, self._path, self._roots, self._exact = objects, path, roots, exact
         self._policies = policies
         self._seen: dict[str, SourceModel] = {}
+        self._reader = FileReader()
         self.sources: dict[str, str] = {}
 
     def side(self, revision: str, commit: str) -> Side:
         tree = Tree(self._objects, commit)
         folders = self.folders = InCommit(tree, exact=self._exact, seen=self._seen)
-        parsed = read_commit(tree, self._path, self._roots)
+        parsed = read_commit(tree, self._path, self._roots, self._reader)
         self.model_folders = {model.name: model.source_path for model in parsed.models}
         resolution = resolve_in(folders, parsed, policies=self._policies)
         return Side(

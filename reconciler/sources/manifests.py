@@ -17,6 +17,7 @@ from reconciler.domain.errors import InputRefused, Problem, UsageError
 from reconciler.domain.sources.locked import LOCK_BYTES, LOCK_NAMES
 from reconciler.domain.text.quoting import printable
 from reconciler.host.stamps import StampBook
+from reconciler.manifests.documents.reading import FileReader
 from reconciler.manifests.manifest_text import MANIFEST_BYTES
 from reconciler.manifests.parse import parse
 from reconciler.manifests.parsed import Parsed, Place
@@ -299,8 +300,16 @@ def _kind(path: str) -> str:
     return "folder" if stat.S_ISDIR(mode) else "file" if stat.S_ISREG(mode) else "other"
 
 
-def interpret(found: FoundManifests, base: str, prefix: str, roots: tuple[str, ...], disk: DiskAnswers) -> Parsed:
-    """What `found` declares; `disk` answers what the parse asks. The first of `roots` is the checkout.
+def interpret(
+    found: FoundManifests,
+    base: str,
+    prefix: str,
+    roots: tuple[str, ...],
+    disk: DiskAnswers,
+    reader: FileReader | None = None,
+) -> Parsed:
+    """What `found` declares; `disk` answers what the parse asks. The first of `roots` is the checkout. Whoever has more
+    than one version to interpret gives one `reader` for all.
 
     The revision names the declarations alone: neither where they lie nor what else is on the disk."""
     with Renderer() as renderer:
@@ -313,7 +322,7 @@ def interpret(found: FoundManifests, base: str, prefix: str, roots: tuple[str, .
             read=disk.read,
             render=renderer.render_fixture,
         )
-        result = parse(found.files, context)
+        result = parse(found.files, context, reader)
     if not (found.files or found.problems):
         hint = "--path names the folder with your manifests; what it no longer declares would be pruned"
         message = "expected manifests (*.yaml, *.yml), found none"

@@ -21,6 +21,7 @@ from reconciler.domain.sources.locked import LOCK_NAMES, LockedSource
 from reconciler.domain.sources.model_card import ModelCard
 from reconciler.domain.sources.source_model import ONNX_DATA, ONNX_GRAPH, SourceAdapter, SourceModel
 from reconciler.domain.text.quoting import shown
+from reconciler.manifests.documents.reading import FileReader
 from reconciler.manifests.manifest_text import MANIFEST_BYTES
 from reconciler.manifests.parsed import Parsed, Place
 from reconciler.manifests.paths import inside
@@ -195,11 +196,12 @@ class GitDisk(DiskAnswers):
         return Place(path=path, kind="unknown" if may_be_elsewhere else "missing")
 
 
-def read_commit(tree: Tree, path: str, roots: tuple[str, ...] = ()) -> Parsed:
-    """What a commit declares. `roots` are folders that the operator of the machines allows, by absolute path."""
+def read_commit(tree: Tree, path: str, roots: tuple[str, ...] = (), reader: FileReader | None = None) -> Parsed:
+    """What a commit declares. `roots` are folders that the operator of the machines allows, by absolute path; one
+    `reader` reads once what several commits share."""
     found, folder = read_manifests(tree, path)
     base = os.path.normpath(os.path.join(CHECKOUT, folder))
-    return interpret(found, base, folder, (CHECKOUT, *roots), GitDisk(tree, CHECKOUT, None))
+    return interpret(found, base, folder, (CHECKOUT, *roots), GitDisk(tree, CHECKOUT, None), reader)
 
 
 class InCommit:

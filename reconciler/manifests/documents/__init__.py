@@ -1,0 +1,1 @@
+"""What the documents of one file say by themselves, before anything is asked of other files or of a disk."""
