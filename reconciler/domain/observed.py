@@ -50,19 +50,19 @@ class Registration:
     def number(self) -> int:
         return int(self.id.rpartition(":")[2])
 
-    @property
+    @cached_property
     def owner(self) -> str:
         return self._own("owner")
 
-    @property
+    @cached_property
     def release(self) -> str:
         return self._own("release")
 
-    @property
+    @cached_property
     def build_key(self) -> str:
         return self._own("build_key")
 
-    @property
+    @cached_property
     def model(self) -> str:
         return self._own("model")
 

@@ -230,7 +230,7 @@ def catch_up(seen: Snapshot, machine: Machine) -> None:
         if all(one.number != marker.number for one in past):
             _remember(marker, wanted.release, machine)
         if marker.owner == machine.owner:
-            machine.records.follow(RecordedRelease.from_marker(marker, registered=now()))
+            machine.records.follow(marker, registered=now())
         names = seen.observed.registrations_of.get(wanted.variant, ())
         folders = seen.observed.folders_of.get(wanted.variant, ())
         for number in history.missing_retirements(past, {one.number for one in (*names, *folders)}):

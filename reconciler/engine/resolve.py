@@ -265,7 +265,7 @@ class _Resolver:
             if reason is not None:
                 refused.append(complaints.unsupported(model, precision, reason))
                 continue
-            wanted.append(replace(self._wanted(model, source, recipe, template), fetch=fetch))
+            wanted.append(self._wanted(model, source, recipe, template, fetch))
             if fetch is None or fetch.known:
                 self.sources[recipe.build_key] = Source(
                     recipe=recipe,
@@ -297,7 +297,9 @@ class _Resolver:
             self._judged[key] = recipe, unfit or None
         return self._judged[key]
 
-    def _wanted(self, model: Model, source: SourceModel, recipe: Recipe, template: str) -> DesiredRelease:
+    def _wanted(
+        self, model: Model, source: SourceModel, recipe: Recipe, template: str, fetch: Fetch | None
+    ) -> DesiredRelease:
         predicted, peak, memory = self._predict(model, source, recipe)
         return DesiredRelease(
             release=release_of(model, recipe, template),
@@ -316,6 +318,7 @@ class _Resolver:
             retry_limit=model.retry.limit,
             source_is_here=model.remote is not None or bool(source.path),
             needs=predict_needs(source, recipe) if model.chooses else None,
+            fetch=fetch,
         )
 
     def _predict(self, model: Model, source: SourceModel, recipe: Recipe) -> Predicted:

@@ -137,7 +137,7 @@ def _shared_once(variants: Iterable[VariantPlan]) -> Iterator[VariantPlan]:
     for variant in variants:
         changes = tuple(c for c in variant.changes if not isinstance(c, _SHARED) or c.build_key not in seen)
         seen.update(c.build_key for c in changes if isinstance(c, _SHARED))
-        yield replace(variant, changes=changes)
+        yield variant if changes == variant.changes else replace(variant, changes=changes)
 
 
 def _delete_first(

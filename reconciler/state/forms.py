@@ -35,7 +35,12 @@ StoredConditions = Mapping[str, StoredCondition]  # by type
 
 
 def stored(conditions: Mapping[str, Condition]) -> StoredConditions:
-    return {kind: StoredCondition(**_without(vars(one), "type")) for kind, one in conditions.items()}
+    return {
+        kind: StoredCondition(
+            status=one.status, reason=one.reason, message=one.message, last_transition_time=one.last_transition_time
+        )
+        for kind, one in conditions.items()
+    }
 
 
 def restored(conditions: StoredConditions) -> dict[str, Condition]:

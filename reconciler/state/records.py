@@ -142,13 +142,13 @@ class Records:
         high_water = max(self._variant(release.variant).high_water, release.number)
         self._change_variant(release.variant, release=release, high_water=high_water)
 
-    def follow(self, served: RecordedRelease) -> None:
+    def follow(self, served: Marker, *, registered: str) -> None:
         """Record what a variant serves, if the records say otherwise: a pass was killed between the name and the record
         of it, or the record was lost."""
         known = self._on_disk.get(served.variant)
         held = known.release if known else None
         if held is None or (held.number, held.release) != (served.number, served.release):
-            self.save_release(served)
+            self.save_release(RecordedRelease.from_marker(served, registered=registered))
 
     def save_number(self, variant: str, number: int) -> None:
         """The number counts as used from now on: an id is never used for other content."""
