@@ -26,6 +26,7 @@ def model(name: str, **changes: Any) -> dict[str, Any]:
         "declared": "changed",
         "fields": [{"name": "metadata.labels.team", "before": None, "after": "one"}],
         "costUnknown": False,
+        "chooses": False,
         "changes": [step | fields],
         "held": [],
     } | changes
