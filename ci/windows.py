@@ -13,7 +13,8 @@ import sys
 import tarfile
 import time
 import zipfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from hashlib import sha256
 from pathlib import Path, PureWindowsPath
@@ -31,7 +32,13 @@ FOR_TESTS = ("pytest", "pytest-xdist", "hypothesis", "iniconfig", "execnet", "so
 TYPES = ("-m", "mypy", "--platform", "win32", "reconciler", "--cache-dir")
 PYTEST = ("-m", "pytest", "-p", "no:cacheprovider", "-q")
 STORY = ("-m", "pytest", "-q", "tests/windows")
-CORE = ("tests/domain", "tests/planner", "tests/state", "tests/manifests/test_drives.py")
+# Decisions, and what a system does otherwise: locks, open files, names and how a process ends.
+CORE = (
+    *("tests/domain", "tests/planner", "tests/manifests/test_drives.py"),
+    *(f"tests/host/test_{name}.py" for name in ("system", "lock", "durable", "reading", "child")),
+    *("tests/state/test_following.py", "tests/state/test_tail.py"),
+    "--deselect=tests/state/test_following.py::test_thousands_of_events_through_real_rotations_are_all_told_in_order",
+)
 
 # What Wine 8 does not have and wheels call (ci/wine/README.md): the library, its sources, what it needs.
 MATH, NUMPY_ASKS_FOR = b"reconciler-crt-math-l1-1-0.dll", b"api-ms-win-crt-math-l1-1-0.dll"
@@ -42,23 +49,38 @@ LIBRARIES = {
 
 
 def main(folder: str, arguments: list[str]) -> int:
-    if reason := missing():
+    if reason := cannot():
         print(f"not run under Windows: {reason}", file=sys.stderr)
         return 0
     windows = Windows(Path(folder).absolute())
-    windows.set_up()
+    with timed("set up"), ThreadPoolExecutor() as pool:  # both wait for the network
+        wine = pool.submit(install_wine)
+        windows.unpack()
+        if reason := wine.result():
+            print(f"not run under Windows: {reason}", file=sys.stderr)
+            return 0
+        windows.make_prefix()
     with windows.served():
         if arguments[:1] == ["python"]:
             return windows.run(*arguments[1:])
         return windows.test(arguments)
 
 
-def missing() -> str:
-    """Why there is no Wine here; it is installed where that is possible."""
-    if all(map(shutil.which, PROGRAMS)):
+def cannot() -> str:
+    """Why there is no Wine here and none can be installed."""
+    if here() or (shutil.which("apt-get") and os.geteuid() == 0):
         return ""
-    if shutil.which("apt-get") is None or os.geteuid() != 0:
-        return f"Debian's {', '.join(PACKAGES)} are not installed, and only root can install them, by apt-get"
+    return f"Debian's {', '.join(PACKAGES)} are not installed, and only root can install them, by apt-get"
+
+
+def here() -> bool:
+    return all(map(shutil.which, PROGRAMS))
+
+
+def install_wine() -> str:
+    """Where it is missing. Why that failed; "" when it is there."""
+    if here():
+        return ""
     quiet = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
     for command in (["update"], ["install", "-y", "--no-install-recommends", *PACKAGES]):
         done = subprocess.run(["apt-get", "-qq", *command], env=quiet, capture_output=True, text=True, check=False)
@@ -87,7 +109,8 @@ class Windows:
             "PYTHONPYCACHEPREFIX": windows_path(folder / "bytecode"),
         }
 
-    def set_up(self) -> None:
+    def unpack(self) -> None:
+        """The interpreter and the wheels: nothing of it runs yet."""
         self.folder.mkdir(parents=True, exist_ok=True)
         if not (self.python / "python.exe").exists():
             self._unpack_python()
@@ -97,6 +120,9 @@ class Windows:
         packages.parent.mkdir(exist_ok=True)
         packages.unlink(missing_ok=True)
         packages.symlink_to(self.site)
+        shutil.copy(ROOT / "ci" / "wine" / "sitecustomize.py", self.site)
+
+    def make_prefix(self) -> None:
         if not (self.prefix / "ready").exists():
             self._make_prefix()
 
@@ -114,16 +140,9 @@ class Windows:
     def command(self, *arguments: str) -> list[str]:
         return ["wine", str(self.python / "python.exe"), *arguments]
 
-    def run(self, *arguments: str, environment: Mapping[str, str] | None = None) -> int:
+    def run(self, *arguments: str) -> int:
         """Its exit code. Its output passes through a pipe: Wine's Python cannot write to a Unix terminal or file."""
-        with subprocess.Popen(
-            self.command(*arguments),
-            cwd=ROOT,
-            env={**self.environment, **(environment or {})},
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-        ) as process:
+        with self._started(*arguments) as process:
             assert process.stdout is not None
             for line in process.stdout:
                 sys.stdout.buffer.write(line)
@@ -131,24 +150,30 @@ class Windows:
         return process.returncode
 
     def test(self, arguments: list[str]) -> int:
-        """With arguments pytest under Windows alone gets them. Else its types, the story (tests/windows, which looks on
-        from here), and CORE under Windows."""
+        """With arguments pytest under Windows alone gets them. Else the story (tests/windows, which looks on from
+        here), and meanwhile the types for Windows and CORE under Windows."""
         if arguments:
             return self.run(*PYTEST, *arguments)
+        with ThreadPoolExecutor() as pool:
+            story = pool.submit(self._story)
+            others = pool.submit(lambda: [self._types(), self._core()])
+            return int(not all([story.result(), *others.result()]))
+
+    def _story(self) -> bool:
         here = {**os.environ, "WINDOWS_FOLDER": str(self.folder)}
-        steps: dict[str, Callable[[], int]] = {
-            "types": lambda: ran(*TYPES, str(self.folder / "mypy"), environment=here),
-            "story": lambda: ran(*STORY, environment=here),
-            "core": lambda: self.run(*PYTEST, "-m", "not slow", *CORE),
-        }
-        failed = []
-        for name, step in steps.items():
-            started = time.monotonic()
-            if step():
-                failed.append(name)
-            how = "failed" if name in failed else "passed"
-            print(f"{name}: {how} in {time.monotonic() - started:.0f} s", flush=True)
-        return 1 if failed else 0
+        with timed("story"):
+            return passed("story", started(sys.executable, *STORY, environment=here))
+
+    def _types(self) -> bool:
+        with timed("types"):
+            return passed("types", started(sys.executable, *TYPES, str(self.folder / "mypy"), environment=os.environ))
+
+    def _core(self) -> bool:
+        with timed("core tests"):
+            return passed("core tests", self._started(*PYTEST, "-m", "not slow", *CORE))
+
+    def _started(self, *arguments: str) -> "subprocess.Popen[bytes]":
+        return started(*self.command(*arguments), environment=self.environment)
 
     def _wanted(self) -> str:
         """The lock for what serves, and from the one for developers what runs tests."""
@@ -203,9 +228,26 @@ class Windows:
         return subprocess.run(command, env=environment, check=False, stdin=no, stdout=no, stderr=no).returncode
 
 
-def ran(*arguments: str, environment: Mapping[str, str]) -> int:
-    """The exit code of this Python with these arguments."""
-    return subprocess.run([sys.executable, *arguments], cwd=ROOT, env=environment, check=False).returncode
+def started(*command: str, environment: Mapping[str, str]) -> "subprocess.Popen[bytes]":
+    """Its output goes to a pipe, errors too."""
+    nothing, pipe = subprocess.DEVNULL, subprocess.PIPE
+    return subprocess.Popen(command, cwd=ROOT, env=environment, stdin=nothing, stdout=pipe, stderr=subprocess.STDOUT)
+
+
+def passed(what: str, process: "subprocess.Popen[bytes]") -> bool:
+    """Whether it ended well. What it said is printed at its end, because several run at once."""
+    said, _ = process.communicate()
+    print(f"==> under Windows, {what}:\n{said.decode(errors='replace')}", end="", flush=True)
+    if process.returncode:
+        print(f"==> under Windows, {what}: failed", flush=True)
+    return process.returncode == 0
+
+
+@contextmanager
+def timed(what: str) -> Iterator[None]:
+    began = time.monotonic()
+    yield
+    print(f"==> under Windows, {what}: {time.monotonic() - began:.0f} s", flush=True)
 
 
 def windows_path(path: Path) -> str:

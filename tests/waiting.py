@@ -2,11 +2,14 @@
 waits for a state, with a deadline that only a hang reaches, and says of a promise in seconds only what it has seen."""
 
 import os
+import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
+
+import psutil
 
 PATIENCE = 90.0  # seconds; where nothing is promised a busy machine may take long
 STEP = 0.02
@@ -78,6 +81,8 @@ def settled(look: Callable[[], Seen], quiet: float = 1.0, seconds: float = PATIE
 
 def is_alive(pid: int) -> bool:
     """A zombie is not; who reaps an orphan is not our affair."""
+    if sys.platform == "win32":
+        return psutil.pid_exists(pid)
     return _look(pid)[0] not in ("", "Z", "X")
 
 

@@ -31,7 +31,11 @@ CODES: dict[str, dict[int, str]] = {
         PARTLY: "partly: something failed, was rejected or is held",
         **_LOCKED,
     },
-    "run": {OK: "stopped by SIGTERM", ERROR: "error: it could not start", **_LOCKED},
+    "run": {
+        OK: "stopped by SIGTERM; on Windows by Ctrl-Break or a shutdown",
+        ERROR: "error: it could not start",
+        **_LOCKED,
+    },
     "build": {
         OK: "every registry has what the manifests want",
         ERROR: "error: nothing was tried, or a registry could not be asked",

@@ -188,6 +188,7 @@ def _signals(loop: Loop, wake: Wake, service: Service) -> Iterator[None]:
 
     for number in system.ENDING:
         signal.signal(number, end)
+    system.hear_shutdown(LAST_MOMENT)
     if system.WAKING is not None:
         signal.signal(system.WAKING, lambda number, frame: wake.wake(reasons.SIGHUP))
     try:
@@ -205,4 +206,4 @@ def _give_up(loop: Loop) -> None:
 
 
 def _exit_code(loop: Loop) -> int:
-    return 0 if loop.ended_by == signal.SIGTERM else KILLED_BY + loop.ended_by
+    return 0 if loop.ended_by in system.STOPPING else KILLED_BY + loop.ended_by

@@ -3,7 +3,7 @@
 Read from the system's own tables; no runtime is imported."""
 
 import os
-import platform
+import socket
 import sys
 from collections.abc import Iterator
 from importlib.util import find_spec
@@ -12,6 +12,7 @@ from itertools import islice
 from reconciler.domain.machine import facts
 from reconciler.domain.machine.facts import Facts
 from reconciler.domain.targets import PROVIDERS
+from reconciler.host import system
 from reconciler.host.memory import memory_bytes
 
 _OS = {"win32": "windows", "cygwin": "windows"}
@@ -21,25 +22,19 @@ MOST_FILES = 2000  # of one package; they hold some three hundred
 
 
 def read_facts() -> Facts:
-    machine = platform.machine().lower()
     return Facts(
-        os=_OS.get(sys.platform, sys.platform),
-        arch=_ARCH.get(machine, machine),
-        memory_bytes=memory_bytes(),
-        cpus=os.cpu_count() or 1,
-        execution_providers=_providers(),
+        os=_os(), arch=_arch(), memory_bytes=memory_bytes(), cpus=os.cpu_count() or 1, execution_providers=_providers()
     )
 
 
 def serves_only() -> str:
     """Why this machine cannot convert; "" when it can."""
-    machine = platform.machine().lower()
-    return facts.serves_only(_OS.get(sys.platform, sys.platform), _ARCH.get(machine, machine))
+    return facts.serves_only(_os(), _arch())
 
 
 def host_name() -> str:
     """The machine's own name without its domain."""
-    return platform.node().partition(".")[0].lower() or "unnamed"
+    return socket.gethostname().partition(".")[0].lower() or "unnamed"
 
 
 def cpu_model() -> str:
@@ -61,6 +56,15 @@ def load_average() -> float | None:
         return os.getloadavg()[0]
     except OSError:
         return None
+
+
+def _os() -> str:
+    return _OS.get(sys.platform, sys.platform)
+
+
+def _arch() -> str:
+    machine = system.machine().lower()
+    return _ARCH.get(machine, machine)
 
 
 def _providers() -> tuple[str, ...]:

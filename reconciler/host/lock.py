@@ -38,9 +38,7 @@ def hold(path: str, *, command: str) -> Iterator[None]:
         try:
             yield
         finally:
-            # While we hold the lock: afterwards the file may be another's.
-            with contextlib.suppress(FileNotFoundError):
-                durable.remove_file(_holder_file(path))
+            _remove_holder(path)  # while we hold the lock: afterwards the file may be another's
     finally:
         os.close(descriptor)
 
@@ -75,6 +73,15 @@ def _write_holder(path: str, command: str) -> None:
     facts = {"pid": os.getpid(), "host": socket.gethostname(), "command": command, "since": now()}
     with contextlib.suppress(HostRefused, OSError):  # a process that frees space must be able to hold the lock
         durable.write_file(_holder_file(path), json.dumps(facts).encode() + b"\n")
+
+
+def _remove_holder(path: str) -> None:
+    """Somebody who reads it at this moment keeps it on Windows. It does no harm: the next holder writes its own."""
+    try:
+        durable.remove_file(_holder_file(path))
+    except OSError as error:
+        if not isinstance(error, FileNotFoundError) and not system.in_use(error):
+            raise
 
 
 def _holder_file(path: str) -> str:

@@ -11,6 +11,8 @@ from reconciler.domain.errors import DiskFull
 from reconciler.host.child_side import Emit, serve
 
 Json = dict[str, Any]
+ON_WINDOWS = sys.platform == "win32"
+C_LIBRARY = "ucrtbase" if ON_WINDOWS else None
 
 
 def echo(parameters: Json, emit: Emit) -> Json:
@@ -20,13 +22,14 @@ def echo(parameters: Json, emit: Emit) -> Json:
 
 
 def surroundings(parameters: Json, emit: Emit) -> Json:
-    return {"environment": dict(os.environ), "directory": os.getcwd(), "group": os.getpgrp(), "path": sys.path}
+    group = os.getpid() if ON_WINDOWS else os.getpgrp()
+    return {"environment": dict(os.environ), "directory": os.getcwd(), "group": group, "path": sys.path}
 
 
 def chatter(parameters: Json, emit: Emit) -> Json:
     print("from print")
     os.write(1, b"from the descriptor\n")
-    ctypes.CDLL(None).puts(b"from native code")
+    ctypes.CDLL(C_LIBRARY).puts(b"from native code")
     os.system("echo from a grandchild")
     return {"asked": sys.stdin.read()}
 
@@ -62,7 +65,10 @@ def hang(parameters: Json, emit: Emit) -> Json:
 def hold_the_interpreter(parameters: Json, emit: Emit) -> Json:
     """Native code that never lets another thread run: the end of the requests goes unseen."""
     emit({"pid": os.getpid()})
-    ctypes.PyDLL(None).sleep(600)
+    if ON_WINDOWS:
+        ctypes.PyDLL("kernel32").Sleep(600_000)
+    else:
+        ctypes.PyDLL(None).sleep(600)
     return {}
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from reconciler.host.reading import LIMIT, read_whole
+from tests.posix import needs_posix
 
 
 def test_a_file_is_read_to_its_last_byte(tmp_path: Path) -> None:
@@ -25,6 +26,7 @@ def test_a_file_of_no_sane_size_is_refused_and_not_read(tmp_path: Path, size: in
     assert refused.value.errno == errno.EFBIG
 
 
+@needs_posix
 @pytest.mark.parametrize("kind", ["fifo", "device"])
 def test_what_is_no_regular_file_is_refused_and_never_waited_for(tmp_path: Path, kind: str) -> None:
     path = "/dev/zero" if kind == "device" else str(tmp_path / "fifo")

@@ -24,6 +24,9 @@ HAS_OWNERS: Final = True
 NEW_GROUP: Final[dict[str, Any]] = {"start_new_session": True}
 PASSES_ON: Final[tuple[str, ...]] = ()  # variables without which no program starts
 ENDING: Final = (signal.SIGTERM, signal.SIGINT)
+STOPPING: Final = frozenset(
+    {signal.SIGTERM}
+)  # those of ENDING by which a service manager or a shutdown stops a service
 WAKING: Final = signal.SIGHUP
 
 
@@ -50,9 +53,18 @@ def kill_own_group() -> None:
         os.killpg(0, signal.SIGKILL)
 
 
+def hear_shutdown(seconds: float) -> None:
+    """A shutdown is a SIGTERM here."""
+
+
 def interpreter() -> tuple[str, dict[str, str]]:
     """What starts another Python like this one, and the variables that it needs."""
     return sys.executable, {}
+
+
+def machine() -> str:
+    """The architecture of its processors, as the system calls it."""
+    return os.uname().machine
 
 
 def peak_memory() -> int:

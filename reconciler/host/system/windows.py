@@ -1,5 +1,6 @@
 """Windows: the names of `host.system`. Tried under Wine 8 only (docs/platforms.md)."""
 
+import _thread
 import contextlib
 import ctypes
 import errno
@@ -27,6 +28,9 @@ NEW_GROUP: Final[dict[str, Any]] = {"creationflags": subprocess.CREATE_NEW_PROCE
 # Without the first no process can open a socket or draw a random number.
 PASSES_ON: Final = ("SYSTEMROOT", "SYSTEMDRIVE", "PATHEXT", "COMSPEC", "NUMBER_OF_PROCESSORS", "PROCESSOR_ARCHITECTURE")
 ENDING: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGBREAK)  # the last: Ctrl-Break, a closed window, a shutdown
+# Those of ENDING by which a service manager or a shutdown stops a service. Nothing else reaches a process group of its
+# own than Ctrl-Break, so who sends it is most often a program.
+STOPPING: Final = frozenset({signal.SIGTERM, signal.SIGBREAK})
 WAKING: Final = None
 
 _DENIED, _SHARING, _LOCKED, _NOT_EMPTY = 5, 32, 33, 145
@@ -40,6 +44,19 @@ _kernel.SetInformationJobObject.argtypes = (wintypes.HANDLE, ctypes.c_int, winty
 _kernel.AssignProcessToJobObject.argtypes = (wintypes.HANDLE, wintypes.HANDLE)
 _kernel.TerminateJobObject.argtypes = (wintypes.HANDLE, wintypes.UINT)
 _kernel.CloseHandle.argtypes = (wintypes.HANDLE,)
+_kernel.IsWow64Process2.argtypes = (wintypes.HANDLE, wintypes.LPWORD, wintypes.LPWORD)
+_kernel.GetCurrentProcess.restype = wintypes.HANDLE
+
+_kernel.LockFileEx.argtypes = (wintypes.HANDLE, *(wintypes.DWORD,) * 4, wintypes.LPVOID)
+_LOCK_AT_ONCE = 3  # exclusive, or not at all
+
+# Events of a console after which Windows ends the process, whatever it does: a closed window, a log-off, a shutdown.
+_LAST_EVENTS = (2, 5, 6)
+_ConsoleHandler = ctypes.WINFUNCTYPE(wintypes.BOOL, wintypes.DWORD)
+_kernel.SetConsoleCtrlHandler.argtypes = (_ConsoleHandler, wintypes.BOOL)
+_handlers: list[Any] = []  # which must live as long as Windows may call them
+
+_MACHINES = {0x014C: "x86", 0x8664: "AMD64", 0xAA64: "ARM64"}
 
 
 class _Limits(ctypes.Structure):
@@ -55,6 +72,12 @@ class _Limits(ctypes.Structure):
         ("io", ctypes.c_uint64 * 6),
         ("memory", ctypes.c_size_t * 4),
     )
+
+
+class _Overlapped(ctypes.Structure):
+    """OVERLAPPED; its place in the file is 0."""
+
+    _fields_ = (("internal", ctypes.c_size_t * 2), ("place", ctypes.c_uint64), ("event", wintypes.HANDLE))
 
 
 class Group:
@@ -87,11 +110,34 @@ def kill_own_group() -> None:
     """What this process has started ends with the job object that its parent holds."""
 
 
+def hear_shutdown(seconds: float) -> None:
+    """Windows ends a process as soon as its handler of a closed window, a log-off or a shutdown returns. So that it can
+    end by itself, ours raises SIGBREAK and returns `seconds` later; Windows itself waits for five."""
+
+    def handle(event: int) -> bool:
+        if event not in _LAST_EVENTS:
+            return False  # the C library's handler makes a signal of it
+        _thread.interrupt_main(signal.SIGBREAK)
+        time.sleep(seconds)
+        return True
+
+    _handlers.append(_ConsoleHandler(handle))
+    _kernel.SetConsoleCtrlHandler(_handlers[-1], True)
+
+
 def interpreter() -> tuple[str, dict[str, str]]:
     """What starts another Python like this one, and the variables that it needs. The python.exe of a virtual
     environment only starts the real one: its process id and its memory would not be those of our child."""
     real = getattr(sys, "_base_executable", sys.executable)
     return (real, {"__PYVENV_LAUNCHER__": sys.executable}) if real != sys.executable else (real, {})
+
+
+def machine() -> str:
+    """The architecture of its processors, also for a program that was made for another one and is translated. The
+    platform module would ask WMI, which takes a tenth of a second and may never answer."""
+    ours, native = wintypes.WORD(), wintypes.WORD()
+    _kernel.IsWow64Process2(_kernel.GetCurrentProcess(), ctypes.byref(ours), ctypes.byref(native))
+    return _MACHINES.get(native.value, os.environ.get("PROCESSOR_ARCHITECTURE", ""))
 
 
 def peak_memory() -> int:
@@ -101,13 +147,13 @@ def peak_memory() -> int:
 
 def try_lock(descriptor: int) -> bool:
     """Whether this process now has the lock of an open file. The system drops it with the file."""
-    try:
-        msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
-    except OSError as error:
-        if error.errno in (errno.EACCES, errno.EAGAIN, errno.EDEADLK, errno.EDEADLOCK):
-            return False
-        raise
-    return True
+    handle, where = msvcrt.get_osfhandle(descriptor), _Overlapped()
+    if _kernel.LockFileEx(handle, _LOCK_AT_ONCE, 0, 1, 0, ctypes.byref(where)):
+        return True
+    error = ctypes.get_last_error()
+    if error == _LOCKED:
+        return False
+    raise ctypes.WinError(error)
 
 
 def fsync(descriptor: int) -> None:
