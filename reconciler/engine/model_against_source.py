@@ -2,7 +2,6 @@
 
 import os
 import re
-from collections.abc import Iterator
 from functools import lru_cache
 
 from reconciler.domain.errors import Problem
@@ -53,24 +52,21 @@ def foreign_adapter(model: Model, adapter: SourceAdapter, source: SourceModel) -
     return [_problem(model, "spec.source.adapter", "AdapterForeign", message, hint)]
 
 
-def other_tokenizer(model: Model, adapter: SourceAdapter, source: SourceModel) -> list[Problem]:
-    """The tokenizer that is served is the base's, and so is what ends an answer."""
-    unlike = list(_unlike(adapter, source)) if source.looked_at and adapter.tokens else []
-    if not unlike:
+def unembedded_tokens(model: Model, adapter: SourceAdapter, source: SourceModel) -> list[Problem]:
+    """The tokenizer beside an adapter is served with it, and each of its tokens has to be one that the model knows.
+    What the base's own tokenizer has beyond that is a warning of the base."""
+    if adapter.problems or source.ready or not source.looked_at:
         return []
-    message = f"the base's tokenizer is served, and the one beside the adapter {' and '.join(unlike)}"
-    hint = "save the merged model (PEFT's merge_and_unload) with this tokenizer, and name that as source"
-    return [_problem(model, "spec.source.adapter", "AdapterTokenizerIgnored", message, hint)]
-
-
-def _unlike(adapter: SourceAdapter, source: SourceModel) -> Iterator[str]:
-    if more := sorted({*adapter.tokens} - {*source.tokens}):
-        named = ", ".join(more[:FEW]) + (f" and {len(more) - FEW} more" if len(more) > FEW else "")
-        yield f"adds {named}, which are plain text to the base's"
-    if parts := [part for part, held in adapter.reading.items() if source.reading.get(part) != held]:
-        yield f"reads otherwise ({', '.join(parts)})"
-    if adapter.eos_token in source.tokens and adapter.eos_token not in source.ends:
-        yield f"ends answers by {adapter.eos_token!r}, which ends none of the base"
+    known = source.config["vocab_size"]
+    pairs = zip(adapter.tokens, adapter.ids, strict=True)
+    beyond = sorted(pair for pair in pairs if pair[1] >= known and pair[0] not in source.tokens)
+    if not beyond:
+        return []
+    text, number = beyond[0]
+    more = f" (and {len(beyond) - 1} more)" if len(beyond) > 1 else ""
+    message = f"the tokenizer beside the adapter gives {text[:80]!r} the id {number}{more}, and the base knows {known}"
+    hint = "it was trained with a larger vocabulary: merge it where it was trained (PEFT's merge_and_unload), name that"
+    return [_problem(model, "spec.source.adapter", "AdapterTokensForeign", message, hint)]
 
 
 def not_locked(model: Model, source: LockedSource) -> Problem:

@@ -1,10 +1,12 @@
 """From a declared model and what a look at its source found to its recipe, its release and its template. Pure."""
 
+from dataclasses import replace
+
 from reconciler.conversion.toolchain import tools_for
 from reconciler.domain.manifest import Model, Target, variant_name
 from reconciler.domain.plain_data import as_dict
 from reconciler.domain.release import Recipe, Release
-from reconciler.domain.sources.source_model import SourceAdapter, SourceModel
+from reconciler.domain.sources.source_model import SourceAdapter, SourceModel, digest_of
 from reconciler.domain.targets import CHAT, PROVIDERS, honoured_options
 from reconciler.templates.trimmed import for_runtime
 
@@ -29,6 +31,22 @@ def release_of(model: Model, recipe: Recipe, template: str) -> Release:
         generation=model.generation,
         task=model.task,
     )
+
+
+def adapted(source: SourceModel, adapter: SourceAdapter | None) -> tuple[SourceModel, str | None]:
+    """The base as it is served with the adapter: its tokens are those of the tokenizer beside the adapter, where that
+    is another than the base's. And the digest of what is merged and served of the adapter: without a
+    tokenizer of its own that of its weights alone, as ever."""
+    if adapter is None:
+        return source, None
+    base = {file.path: file.digest for file in source.files}
+    if all(base.get(file.path) == file.digest for file in adapter.tokenizer):
+        return source, adapter.digest
+    kept = [text for text in source.ends if text in adapter.tokens]
+    ends = tuple(dict.fromkeys((*kept, *filter(adapter.tokens.__contains__, [adapter.eos_token]))))
+    served = replace(source, tokens=adapter.tokens, ends=ends, reading=adapter.reading)
+    files = (*adapter.files, *adapter.tokenizer)
+    return served, digest_of({file.path: file.digest for file in files})
 
 
 def recipe_of(model: Model, source: SourceModel, adapter: str | None, precision: str) -> Recipe:

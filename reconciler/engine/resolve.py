@@ -22,7 +22,7 @@ from reconciler.domain.sources.source_model import SourceModel
 from reconciler.domain.targets import CHAT
 from reconciler.engine import model_against_source as complaints
 from reconciler.engine.policies import PolicyJudge, denied, said, without_refused_choices
-from reconciler.engine.recipes import original_identity, recipe_of, release_of, template_of
+from reconciler.engine.recipes import adapted, original_identity, recipe_of, release_of, template_of
 from reconciler.engine.source_trust import SourceTrust
 from reconciler.host.stamps import StampBook
 from reconciler.manifests.parsed import Parsed
@@ -200,6 +200,7 @@ class _Resolver:
             field = "spec.source.adapter"
             problems += [complaints.of_folder(model, problem, field) for problem in adapter.problems]
             problems += complaints.foreign_adapter(model, adapter, source)
+            problems += complaints.unembedded_tokens(model, adapter, source)
         problems += complaints.no_embedding(model, source)
         template = template_of(model, source, adapter)
         if template is None and not problems:
@@ -211,10 +212,10 @@ class _Resolver:
         original, original_problems = self._original(model)
         problems += original_problems
         self.problems += problems
-        self.warnings += complaints.other_tokenizer(model, adapter, source) if adapter and not problems else []
         if problems or template is None:
             return []
-        wanted = self._variants(model, source, adapter.digest if adapter else None, template, fetch, original)
+        served, merged = adapted(source, adapter)
+        wanted = self._variants(model, served, merged, template, fetch, original)
         if model.original is not None and original is not None:
             lacking = _fetch(model.original, self._cached(model.original))
             wanted = [replace(one, original=lacking) for one in wanted]

@@ -159,7 +159,9 @@ class SourceManifest(Strict):
     catalog: CatalogManifest | None = optional("A model of Foundry's own catalog, instead of `path`.")
     onnx: OnnxManifest | None = optional("A ready ONNX model, which is served as it is, instead of `path`.")
     original: OriginalManifest | None = optional("Of a ready ONNX or catalog model: what it was made from.")
-    adapter: RelativePath | None = optional("A LoRA adapter folder that is merged in first.")
+    adapter: RelativePath | None = optional(
+        "A LoRA adapter folder that is merged in first; the tokenizer and the template beside it go before the base's."
+    )
 
     @model_validator(mode="before")
     @classmethod

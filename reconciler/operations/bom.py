@@ -6,6 +6,7 @@ import os
 import re
 import uuid
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 from reconciler import __version__
 from reconciler.domain import digest as digests
@@ -76,7 +77,7 @@ class PartsGatherer:
         return VariantParts(
             wanted=wanted,
             source=self._source(model),
-            adapter=self._adapter(model),
+            adapter=self._adapter(model, wanted.release.recipe.adapter),
             artifact=artifact,
             origin=self._recorded.origins.get(artifact.digest) if artifact else None,
             fidelity=fidelity,
@@ -101,10 +102,13 @@ class PartsGatherer:
         of_hub = {"repository": source.repo, "revision": source.revision} if source.kind == HUGGINGFACE else {}
         return _parts(looked, source.repo, files, NO_CARD_OF_HUB, known=source.card, **of_hub)
 
-    def _adapter(self, model: Model) -> SourceParts | None:
+    def _adapter(self, model: Model, merged: str | None) -> SourceParts | None:
+        """`merged`: the digest of what is merged and served of it."""
         if model.adapter_path is None:
             return None
         looked = self._folders.adapter(model.adapter_path)
+        if merged not in (None, looked.digest):  # its own tokenizer is served too
+            looked = replace(looked, digest=str(merged), files=(*looked.files, *looked.tokenizer))
         return _parts(looked, _base_name(model.adapter_path), looked.files, NO_CARD)
 
 

@@ -92,33 +92,39 @@ def test_a_template_of_its_own_that_renders_nothing_is_refused(machine: TestMach
 
 
 def test_what_a_fine_tune_was_trained_with_goes_before_its_base(machine: TestMachine) -> None:
-    """Its template is the one that is judged and served; of a tokenizer with more tokens it is said that it is not."""
+    """Its template is the one that is judged and served, and so is its tokenizer."""
     base = write_qwen2(machine.folder / "fleet" / "base")
     adapter = machine.folder / "fleet" / "adapter"
     write_lora(adapter, base)
-    write_tokenizer(adapter, "{%- for m in messages -%}{{ m.content | nosuch }}{%- endfor -%}")
     machine.declare(source="../base, adapter: ../adapter", template="source")
+
+    def build_key() -> str:
+        assert found(machine, "warnings") == []
+        return str(machine.run("plan", "-o", "json").json()["changes"][0]["buildKey"])
+
+    plain = build_key()
+    write_tokenizer(adapter, "{%- for m in messages -%}{{ m.content | nosuch }}{%- endfor -%}")
     done = machine.run("validate")
     assert done.code == 1
     assert "the model's own template, line 1: expected a filter that the runtime knows, got nosuch" in done.err
     (adapter / "chat_template.jinja").unlink()
-    assert (machine.run("validate").code, found(machine, "warnings")) == (0, [])
-    tokenizer = adapter / "tokenizer.json"
+    assert build_key() == plain  # a copy of the base's is none of its own
+
+    tokenizer, settings = adapter / "tokenizer.json", adapter / "tokenizer_config.json"
     same = tokenizer.read_text()
-    settings = adapter / "tokenizer_config.json"
-    for said, held, ends in (
-        ("adds <|done|>, which are plain text to the base's", same.replace("<|im_end|>", "<|done|>"), "<|im_end|>"),
-        (
-            "reads otherwise (pre_tokenizer)",
-            same.replace('"add_prefix_space": false', '"add_prefix_space": true', 1),
-            "",
-        ),
-        ("ends answers by '<|im_start|>', which ends none of the base", same, "<|im_start|>"),
-    ):
-        tokenizer.write_text(held)
-        settings.write_text(json.dumps({"eos_token": ends}))
-        (warning,) = machine.run("validate", "-o", "json").json()["warnings"]
-        assert (warning["code"], said in warning["message"]) == ("AdapterTokenizerIgnored", True)
+    settings.write_text(json.dumps({"eos_token": "<|im_start|>"}))
+    ends_otherwise = build_key()
+    tokenizer.write_text(same.replace('"add_prefix_space": false', '"add_prefix_space": true', 1))
+    assert len({plain, ends_otherwise, build_key()}) == 3
+
+    document = json.loads(same)
+    document["added_tokens"].append(document["added_tokens"][-1] | {"id": 320, "content": "<|done|>"})
+    tokenizer.write_text(json.dumps(document))
+    (problem,) = machine.run("validate", "-o", "json").json()["problems"]
+    assert problem["code"] == "AdapterTokensForeign"
+    assert "gives '<|done|>' the id 320, and the base knows 320" in problem["message"]
+    tokenizer.write_text(json.dumps(document | {"model": {"type": "Unigram"}}))
+    assert [code for code, _, _ in found(machine, "problems")] == ["TokenizerUnsupported"]
 
 
 def test_a_marker_that_is_a_token_is_no_stranger(machine: TestMachine) -> None:

@@ -18,6 +18,8 @@ from reconciler.conversion.worker.job import ARTIFACT_FILES
 from reconciler.domain.errors import ConversionFailed, DiskFull, Disturbed
 from reconciler.domain.gate_spec import GateSpec
 from reconciler.domain.sources.adapter_weights import mismatch
+from reconciler.domain.sources.source_model import SourceAdapter
+from reconciler.engine.recipes import adapted
 from reconciler.gates.judgement import judge, rejections
 from reconciler.host.child import Child
 from reconciler.host.environment import private_environment
@@ -334,6 +336,17 @@ def test_an_adapter_whose_expression_leaves_out_its_own_weights_is_refused(
         converter.convert(recipe, str(source), str(tmp_path / "out"), adapter=str(folder), timeout=300)
 
 
+def with_a_tokenizer(folder: Path, source: Path) -> SourceAdapter:
+    """Beside the adapter, as a trainer saves it: it reads one token more, and ends answers by another."""
+    document = json.loads((source / "tokenizer.json").read_text())
+    document["added_tokens"].append(document["added_tokens"][-1] | {"id": 259, "content": "<|tool|>"})
+    (folder / "tokenizer.json").write_text(json.dumps(document))
+    (folder / "tokenizer_config.json").write_text(json.dumps({"eos_token": "<|im_start|>", "auto_map": {"a": "b.C"}}))
+    adapter = inspect_adapter(str(folder), StampBook.empty())
+    assert [one.path for one in adapter.tokenizer] == ["tokenizer.json", "tokenizer_config.json"]
+    return adapter
+
+
 def test_an_adapter_is_merged_into_the_weights(converter: Converter, reader: Child, tmp_path: Path) -> None:
     source = write_qwen2(tmp_path / "model", tied=False)
     write_adapters(tmp_path / "adapters", source)
@@ -347,9 +360,17 @@ def test_an_adapter_is_merged_into_the_weights(converter: Converter, reader: Chi
         adapter = inspect_adapter(str(folder), StampBook.empty())
         assert adapter.problems == ()
         assert mismatch(adapter.config, adapter.shapes, look(source).shapes) == ""
-        recipe = recipe_of(look(source), precision, adapter=adapter.digest)
+        if kind == "lora":
+            adapter = with_a_tokenizer(folder, source)
+        _, merged_with = adapted(look(source), adapter)
+        assert (merged_with == adapter.digest) is (kind == "dora")
+        recipe = recipe_of(look(source), precision, adapter=merged_with)
         out = str(tmp_path / precision)
         converter.convert(recipe, str(source), out, adapter=str(folder), timeout=300)
+        for name in adapter.tokenizer and ("tokenizer.json",):
+            assert (Path(out) / name).read_bytes() == (folder / name).read_bytes() != (source / name).read_bytes()
+            ends = json.loads((Path(out) / "genai_config.json").read_text())["model"]["eos_token_id"]
+            assert set(ends) == {257, 258}  # as the base ends an answer, and as the fine-tune's tokenizer does
         merged, plain = (
             reader.call("compare", {"source": str(one), "artifact": out}, timeout=60)["mean"]
             for one in (folder.with_name(f"{kind} merged"), source)

@@ -46,7 +46,7 @@ def _convert(order: Order) -> None:
     model, adapter = (os.path.join(order.scratch, name) for name in ("model", "adapter"))
     staged = [staging.stage_source(order.source, model, order.recipe.source, order.digests)]
     if order.adapter is not None and order.recipe.adapter is not None:
-        staged.append(staging.stage_adapter(order.adapter, adapter, order.recipe.adapter, order.digests))
+        staged.append(staging.stage_adapter(order.adapter, adapter, model, order.recipe.adapter, order.digests))
         check_adapter(model, adapter)
     checks.check_weights(model, [path for one in staged for path in one.weights])
     output, cache = (os.path.join(order.scratch, name) for name in ("output", "cache"))

@@ -6,6 +6,7 @@ Olive read it is not stored under a key it does not have. What was read for the 
 once more (`Order.digests`).
 """
 
+import contextlib
 import hashlib
 import json
 import os
@@ -19,6 +20,7 @@ from reconciler.domain.sources.source_model import (
     ADAPTER_CONFIG,
     ADAPTER_WEIGHTS,
     INDEX,
+    READING_FILES,
     SMALL_FILES,
     WEIGHTS,
     digest_of,
@@ -50,9 +52,27 @@ def stage_source(source: str, folder: str, expected: str, known: Mapping[str, st
     return Staged(weights=tuple(os.path.join(folder, name) for name in weights), linked=linked)
 
 
-def stage_adapter(adapter: str, folder: str, expected: str, known: Mapping[str, str]) -> Staged:
-    linked = _stage(adapter, folder, [ADAPTER_CONFIG, ADAPTER_WEIGHTS], expected, known)
+def stage_adapter(adapter: str, folder: str, model: str, expected: str, known: Mapping[str, str]) -> Staged:
+    """Where what is expected is the adapter with the tokenizer beside it, that takes the place of the base's in the
+    staged folder of the `model`."""
+    names = [ADAPTER_CONFIG, ADAPTER_WEIGHTS]
+    own = [name for name in READING_FILES if os.path.exists(os.path.join(adapter, name))]
+    try:
+        linked = _stage(adapter, folder, names, expected, known)
+    except ConversionFailed:
+        shutil.rmtree(folder)
+        linked = _stage(adapter, folder, [*names, *own], expected, known)
+        _replace_tokenizer(folder, model, own)
     return Staged(weights=(os.path.join(folder, ADAPTER_WEIGHTS),), linked=linked)
+
+
+def _replace_tokenizer(folder: str, model: str, own: list[str]) -> None:
+    for name in READING_FILES:
+        with contextlib.suppress(FileNotFoundError):
+            os.remove(os.path.join(model, name))
+    for name in own:
+        os.rename(os.path.join(folder, name), os.path.join(model, name))
+    _forget_code(os.path.join(model, "tokenizer_config.json"))
 
 
 def check_unchanged(staged: Staged) -> None:

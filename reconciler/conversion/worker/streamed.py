@@ -25,7 +25,7 @@ class StreamedSource:
         staged = staging.stage_source(order.source, folder, order.recipe.source, order.digests)
         self._staged, self._model, adapted = [staged], empty_model(folder), _Adapted()
         if order.adapter is not None and order.recipe.adapter is not None:
-            added = staging.stage_adapter(order.adapter, adapter, order.recipe.adapter, order.digests)
+            added = staging.stage_adapter(order.adapter, adapter, folder, order.recipe.adapter, order.digests)
             self._staged.append(added)
             adapted = _adapted(folder, adapter)
         self._loaded = _Loaded(_Files(staged.weights, self._model.all_tied_weights_keys, adapted))

@@ -25,6 +25,8 @@ TOKENIZER_FILES = (
     "merges.txt",
     "tokenizer.model",
 )
+# Those of them that say how a text is read: what an adapter brings of its own in the place of its base's.
+READING_FILES = tuple(name for name in TOKENIZER_FILES if name != "chat_template.jinja")
 SMALL_FILES = ("config.json", "generation_config.json", *TOKENIZER_FILES)
 GENAI_CONFIG = "genai_config.json"
 # Of a ready ONNX folder, beside its tokenizer: graphs and their weights, by the ends of their names.
@@ -71,8 +73,9 @@ class SourceModel:
 
 @dataclass(frozen=True, kw_only=True)
 class SourceAdapter:
-    """A LoRA folder as PEFT writes it, with the chat template and what is to be known of the tokenizer that its trainer
-    saved beside it, if so. `known` as in SourceModel."""
+    """A LoRA folder as PEFT writes it, with the chat template and the tokenizer that its trainer saved beside it.
+    `digest` and `files` are without that tokenizer, whose files are in `tokenizer`: what is served of it depends on the
+    base (engine.recipes). `ids` are those of `tokens`. `known` as in SourceModel."""
 
     path: str
     digest: str = ""
@@ -83,7 +86,9 @@ class SourceAdapter:
     problems: tuple[Problem, ...] = ()
     known: bool = True
     chat_template: str | None = None
+    tokenizer: tuple[StoredFile, ...] = ()
     tokens: tuple[str, ...] = ()
+    ids: tuple[int, ...] = ()
     eos_token: str = ""
     reading: Mapping[str, str] = field(default_factory=dict)
 

@@ -20,6 +20,7 @@ from reconciler.domain.sources.source_model import (
     ADAPTER_CONFIG,
     ADAPTER_WEIGHTS,
     INDEX,
+    READING_FILES,
     SMALL_FILES,
     WEIGHTS,
     SourceAdapter,
@@ -237,8 +238,10 @@ def look_at_adapter(folder: Folder) -> SourceAdapter:
         added = findings.attempt(TOKENIZER, lambda: check_tokenizer(folder) if folder.exists(TOKENIZER) else {})
     if config is None or shapes is None or findings.problems:
         return SourceAdapter(path=folder.path, problems=tuple(findings.problems))
-    names = (ADAPTER_CONFIG, ADAPTER_WEIGHTS)
-    files = tuple(StoredFile(path=name, digest=folder.digest(name), size=folder.size(name)) for name in names)
+    files, tokenizer = (
+        tuple(StoredFile(path=name, digest=folder.digest(name), size=folder.size(name)) for name in names)
+        for names in ((ADAPTER_CONFIG, ADAPTER_WEIGHTS), filter(folder.exists, READING_FILES if added else ()))
+    )
     digest = digest_of({file.path: file.digest for file in files})
     return SourceAdapter(
         path=folder.path,
@@ -248,7 +251,9 @@ def look_at_adapter(folder: Folder) -> SourceAdapter:
         shapes=shapes,
         weight_bytes=files[1].size,
         chat_template=template,
+        tokenizer=tokenizer,
         tokens=tuple(added or ()),
+        ids=tuple((added or {}).values()),
         eos_token=end_of(settings or {}) if added else "",
         reading=rules_of(folder) if added else {},
     )
