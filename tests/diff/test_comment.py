@@ -26,7 +26,7 @@ def model(name: str, **changes: Any) -> dict[str, Any]:
         "declared": "changed",
         "fields": [{"name": "metadata.labels.team", "before": None, "after": "one"}],
         "costUnknown": False,
-        "chooses": False,
+        "chooses": [],
         "changes": [step | fields],
         "held": [],
     } | changes
@@ -78,6 +78,7 @@ HOSTILE = (
 def everywhere(text: str) -> dict[str, Any]:
     """A view in which everything that can be chosen from outside says `text`."""
     one = model(text, file=text, fields=[{"name": text, "before": text, "after": [text]}])
+    one["chooses"] = [text]
     one["changes"][0] |= {"variant": text, "forcedBy": [text], "before": {text: text}, "after": {text: text}}
     one["held"] = [{"variant": text, "reason": "Suspended", "message": text}]
     side = {"origin": text, "text": text, "reason": "", "tokens": 1, "exact": False}
@@ -88,7 +89,7 @@ def everywhere(text: str) -> dict[str, Any]:
     bar = {"variant": text, "gate": text, "measure": text, "low": 1.0, "high": 2.0}
     gates = [bar | {"before": None, "after": verdict}, bar | {"before": verdict, "after": None}]
     group = {"machines": [machine], "changes": one["changes"], "held": one["held"], "failures": [failure]}
-    group["gates"] = gates
+    group |= {"gates": gates, "chosen": [{"model": text, "message": text}]}
     return view(
         one,
         path=text,
