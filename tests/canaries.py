@@ -60,10 +60,10 @@ _seen = {"files": 0, "processes": 0, "outputs": 0}
 _given: set[str] = set()  # files that hold a secret by right
 
 
-def file(path: Path, name: str, end: str = "\n") -> str:
+def file(path: Path, name: str, end: str = "\n", before: str = "") -> str:
     """Write a secret where a program is told to look for it. Returns the secret."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(secret(name) + end)
+    path.write_text(before + secret(name) + end)
     path.chmod(0o600)
     _given.add(os.path.realpath(path))
     return secret(name)

@@ -22,9 +22,9 @@ from reconciler.domain.text.quoting import nearest
 from reconciler.domain.text.units import read_duration, read_size
 from reconciler.engine.machine import Machine, locked_machine, open_machine
 from reconciler.engine.options import Options
+from reconciler.engine.remote_sources.kinds import REMOTES
 from reconciler.host import places
 from reconciler.host.cage import CAGE_MODES
-from reconciler.sources.select import REMOTES
 
 MAX_DURATION = 10 * 365 * 86400.0  # seconds: clocks and waits overflow beyond it
 

@@ -20,6 +20,7 @@ from reconciler.engine.job import Job
 from reconciler.engine.machine import stored_artifact
 from reconciler.engine.pass_context import make_runtime
 from reconciler.engine.registries import builders_numbers
+from reconciler.engine.remote_sources.kinds import REMOTES, RemoteAccess
 from reconciler.engine.resolve import Source
 from reconciler.engine.source_trust import SourceTrust
 from reconciler.gates.judgement import missing_measurements, needed
@@ -30,7 +31,6 @@ from reconciler.host.places import installed_versions
 from reconciler.planner.plan_steps import RESERVE
 from reconciler.sources.download import Download
 from reconciler.sources.folder.taking import take_files
-from reconciler.sources.select import REMOTES
 
 LARGER_THAN_PREDICTED, SMALL_FILES_BYTES = 4, 1 << 30  # of what a conversion may write
 UNMEASURED = "`fidelity: {skip: <why>}` in its gates does without"
@@ -107,7 +107,8 @@ class DownloadJob(Job[FetchSource]):
         folder = machine.sources.begin(source)
         token_file = self.team.options.token_files.get(source.kind, "")  # read now: it may have been renewed
         home, log = os.path.join(self.folder, "fetch"), machine.layout.at("logs", "hub.log")
-        with REMOTES[source.kind].open(token_file, home, log) as remote:
+        to = RemoteAccess(token_file=token_file, home=home, log=log, registries=machine.traits.registries)
+        with REMOTES[source.kind].open(to) as remote:
             self.when_cancelled(remote.cancel)
             meter = machine.traffic.meter(urgent=self.change.urgent)
             trust = SourceTrust.of(machine)

@@ -24,6 +24,7 @@ from reconciler.domain.sources.locked import (
     HUGGINGFACE,
     LOCK_BYTES,
     LOCK_NAME,
+    OCI,
     LockedSource,
     SourceFacts,
     SourceKey,
@@ -54,6 +55,7 @@ class _LockFile:
 
 
 _CODEC = Codec(_LockFile, camel)
+_WRITTEN = {CATALOG: ("name", "version"), OCI: ("repository", "digest")}  # repo and revision, in a manifest
 _LEFT_OUT = {"kind": HUGGINGFACE, "include": [], "ready": False, "folder": "", "upstream": ""}
 _ELSEWHERE = ("facts", "card")  # in files of their own
 
@@ -101,7 +103,7 @@ def _check(source: LockedSource, place: str) -> None:
     folder = {"folder": source.folder} if source.folder else {}
     include = {"include": list(source.include)} if source.include else {}
     for revision in filter(None, (source.revision, source.upstream)):
-        names = ("name", "version") if source.kind == CATALOG else ("repo", "revision")
+        names = _WRITTEN.get(source.kind, ("repo", "revision"))
         declared = {**dict(zip(names, (source.repo, revision), strict=True)), **folder, **include}
         document = YamlDocument(data=declared, lines={(): 0}, first_line=0, last_line=0, problems=())
         found = accepted(document, LOCK_NAME, kinds[source.kind])

@@ -1,6 +1,6 @@
 """Where a model comes from, as a manifest declares it. Each field of `SourceManifest` whose type is a `RemoteManifest`
 is a kind of remote source: its name is the kind, its type the form of `repo` and `revision`, here and in the lock file.
-What fetches from it is in `sources.select`.
+What fetches from it is in `engine.remote_sources.kinds`.
 """
 
 import re
@@ -9,6 +9,7 @@ from typing import Annotated, Any
 from annotated_types import Predicate
 from pydantic import ConfigDict, Field, StringConstraints, model_validator
 
+from reconciler.domain.machine.registries import read_address
 from reconciler.domain.sources.locked import CATALOG, HUGGINGFACE, SAFE_ENDINGS
 from reconciler.domain.text.quoting import listed
 from reconciler.manifests.fields import RelativePath, Strict, as_text, expect, is_null, optional, refusal
@@ -103,6 +104,39 @@ class CatalogManifest(RemoteManifest):
     revision: CatalogVersion = Field(alias="version", description="Its version: a number, which never moves.")
 
 
+def is_oci_repository(text: str) -> bool:
+    return "/" in text and read_address(f"https://{text}") is not None
+
+
+OciRepository = Annotated[
+    str,
+    Predicate(is_oci_repository),
+    expect(
+        "a repository of a registry, such as registry.example.org/models/support",
+        as_text,
+        "without https:// and without a tag, in lower case",
+    ),
+]
+OciDigest = Annotated[
+    str,
+    StringConstraints(pattern=r"^sha256:[0-9a-f]{64}$"),
+    expect(
+        "the digest of a manifest, sha256: and 64 hex digits",
+        as_text,
+        "a tag can move; `reconciler lock --commit-of oci/HOST/REPOSITORY:TAG` prints the digest it is at",
+    ),
+]
+
+
+class OnnxOci(RemoteManifest):
+    """A ready ONNX folder in a registry, as `oras push` lays it out: a layer for each file. Its files are pinned, one
+    by one, in the lock file."""
+
+    repo: OciRepository = Field(alias="repository", description="Host and repository, without a tag.")
+    revision: OciDigest = Field(alias="digest", description="The manifest's digest, which never moves.")
+    folder: Folder | None = optional("The folder that its files name. Default: none.")
+
+
 class OnnxHuggingFace(HuggingFace):
     """A ready ONNX folder on the hub, pinned like any other source."""
 
@@ -128,6 +162,7 @@ class OnnxManifest(Strict):
 
     path: RelativePath | None = optional("A folder with genai_config.json, relative to this file.")
     huggingface: OnnxHuggingFace | None = optional("Such a folder on the Hugging Face hub, instead of `path`.")
+    oci: OnnxOci | None = optional("Such a folder in an OCI registry, instead of `path`.")
 
     @model_validator(mode="before")
     @classmethod
@@ -180,8 +215,8 @@ def _one_of(value: object, kinds: tuple[str, ...]) -> object:
         return value
     expected = listed([f"`{kind}`" for kind in kinds])
     if "oci" in value and "oci" not in kinds:
-        hint = "download the model and give its folder as `path`"
-        raise refusal(expected, Plain("oci"), f"oci is not supported yet; {hint}", "NotSupported")
+        hint = "a ready ONNX model in a registry is `onnx: {oci: ...}`; of another give the folder as `path`"
+        raise refusal(expected, Plain("oci"), hint, "NotSupported")
     given = [kind for kind in kinds if not is_null(value.get(kind, Plain()))]
     if len(given) != 1:
         raise refusal(f"one source, either {expected}", Plain(" and ".join(given) or "neither"))

@@ -88,6 +88,11 @@ class BlobDownload:
                     break
         raise self._client.wrong_bytes(self._blob.digest, f"{self._blob.size} bytes of {found}")
 
+    def into(self, path: str) -> None:
+        """What is not there yet, into this very file. It is compared with nothing: that is for who asks."""
+        with durable.full_disk_named(path):
+            self._attempt(path)
+
     def _attempt(self, path: str) -> tuple[int, str]:
         """How much was there before, and the digest of all of it."""
         with open(path, "ab+") as file:
@@ -173,6 +178,7 @@ class BlobDownload:
             self._on_bytes(part.size)
             came = time.monotonic()
             self._meter.moved(self._client.session.address.host, len(piece))
+            self._meter.reached(part.size)
             self._until += time.monotonic() - came  # what the rate makes it wait is no silence of the registry
             self._require_enough()
 

@@ -1,6 +1,6 @@
 """Where the bytes of models come from. `ModelFolders` looks at model folders, on this disk or in a commit; a
-`RemoteSource` is what locked sources are fetched from into the cache (`sources.cache`). `sources.select` names the
-kinds of remote sources.
+`RemoteSource` is what locked sources are fetched from into the cache (`sources.cache`). Their kinds are named by
+`engine.remote_sources.kinds`.
 
 tests/sources/test_contract.py holds every implementation to them. Manifests come from a folder or from git: both are
 read by `sources.manifests.interpret`, which asks its `Disk`.

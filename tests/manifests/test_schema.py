@@ -212,7 +212,7 @@ PATTERN = "expected text with {Content} in it, once"
             "spec.source",
             5,
             "expected `path`, `huggingface`, `catalog` or `onnx`, got oci",
-            "oci is not supported yet; download the model and give its folder as `path`",
+            "a ready ONNX model in a registry is `onnx: {oci: ...}`; of another give the folder as `path`",
         ),
         *(
             (model(source=f"{{huggingface: {{{text}}}}}"), f"spec.source.huggingface.{field}", 5, message, None)

@@ -15,6 +15,7 @@ import pytest
 from reconciler.domain.layout import Layout
 from reconciler.domain.sources.locked import LockedFile, LockedSource
 from reconciler.domain.sources.source_model import SourceModel
+from reconciler.engine.remote_sources.kinds import REMOTES
 from reconciler.host.stamps import StampBook
 from reconciler.manifests.source_schema import READY_KINDS, REMOTE_KINDS
 from reconciler.sources.cache import OnDisk, SourceCache
@@ -23,7 +24,6 @@ from reconciler.sources.git.local import open_repository
 from reconciler.sources.git.manifests_in_commit import CHECKOUT, InCommit
 from reconciler.sources.git.objects import Tree
 from reconciler.sources.protocol import ModelFolders
-from reconciler.sources.select import REMOTES
 from tests.git_server import Repository
 from tests.ready_onnx import DATA, GENAI, GRAPH, write_ready
 from tests.sources.test_git_source import Machine

@@ -14,18 +14,18 @@ from reconciler.cli.exit_codes import ERROR, OK
 from reconciler.cli.manifests import load_folder
 from reconciler.cli.output import json_text, note, say, show_problems
 from reconciler.domain.errors import UsageError
-from reconciler.domain.sources.locked import CARDS_NAME, CATALOG, FACTS_NAME, HUGGINGFACE, LOCK_NAME, LockedSource
+from reconciler.domain.sources.locked import CARDS_NAME, CATALOG, FACTS_NAME, HUGGINGFACE, LOCK_NAME, OCI, LockedSource
 from reconciler.domain.text.units import size_text
+from reconciler.engine.remote_sources.kinds import REMOTES, RemoteAccess
 from reconciler.host.durable import write_file
 from reconciler.host.reading import read_whole
 from reconciler.manifests.lock_file import Entries
 from reconciler.manifests.parsed import Parsed
 from reconciler.manifests.source_facts import LockInvalid
-from reconciler.manifests.source_schema import is_repo
+from reconciler.manifests.source_schema import is_oci_repository, is_repo
 from reconciler.operations.lock import Locked, lock, outdated, read_cards, read_facts, read_lock
 from reconciler.reports.view import FORMAT_VERSION
 from reconciler.sources.protocol import RemoteSource
-from reconciler.sources.select import REMOTES
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -39,7 +39,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--commit-of",
         metavar="ORG/NAME[@BRANCH]",
-        help="print the commit that a branch is at, or of catalog/NAME the newest version, and nothing else",
+        help="print the commit that a branch is at, of catalog/NAME the newest version, or of oci/HOST/REPOSITORY:TAG "
+        "the digest, and nothing else",
     )
     options.add_verbosity(parser)
 
@@ -125,8 +126,15 @@ def _print_commit(arguments: argparse.Namespace) -> int:
             name = repo.removeprefix(f"{CATALOG}/")
             sys.stdout.write(f"{catalog.commit(LockedSource(kind=CATALOG, repo=name, revision=''))}\n")
         return OK
+    if repo.startswith(f"{OCI}/"):
+        name, _, tag = arguments.commit_of.removeprefix(f"{OCI}/").rpartition(":")
+        if not (is_oci_repository(name) and tag and "/" not in tag):
+            raise UsageError("--commit-of: expected oci/HOST/REPOSITORY:TAG")
+        with _remote(OCI, arguments) as registry:
+            sys.stdout.write(f"{registry.commit(LockedSource(kind=OCI, repo=name, revision=''), tag)}\n")
+        return OK
     if not is_repo(repo) or not branch.isprintable() or branch.startswith("-"):
-        raise UsageError("--commit-of: expected org/name, org/name@branch or catalog/name")
+        raise UsageError("--commit-of: expected org/name, org/name@branch, catalog/name or oci/HOST/REPOSITORY:TAG")
     with _remote(HUGGINGFACE, arguments) as hub:
         sys.stdout.write(f"{hub.commit(LockedSource(repo=repo, revision=''), branch)}\n")
     return OK
@@ -135,4 +143,10 @@ def _print_commit(arguments: argparse.Namespace) -> int:
 def _remote(kind: str, arguments: argparse.Namespace) -> RemoteSource:
     home = tempfile.mkdtemp(prefix="reconciler-lock-")
     token_file = options.token_files(arguments).get(kind, "")
-    return REMOTES[kind].open(token_file, home, os.path.join(home, "fetch.log"))
+    to = RemoteAccess(
+        token_file=token_file,
+        home=home,
+        log=os.path.join(home, "fetch.log"),
+        registries=options.traits_of(arguments).registries,
+    )
+    return REMOTES[kind].open(to)

@@ -30,6 +30,7 @@ CARDS_NAME = "reconciler.cards.json"
 LOCK_NAMES = (LOCK_NAME, FACTS_NAME, CARDS_NAME)
 LOCK_BYTES = 4 << 20  # of each of the two
 CATALOG = "catalog"  # Foundry's own; its models are ready ONNX ones
+OCI = "oci"  # a repository of a registry; its models are ready ONNX ones
 HUGGINGFACE = "huggingface"  # the kind of a lock entry that names none
 
 # What a model folder is made of (domain.sources.source_model). A manifest that needs more, or less, has `include`.

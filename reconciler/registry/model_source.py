@@ -1,0 +1,154 @@
+"""Model folders in OCI registries, as `oras push REPOSITORY:TAG *` lays them out: each file is one layer, uncompressed,
+and names itself by `org.opencontainers.image.title`; and artifacts that this program pushes (`store.modelpack`). A
+layer's digest is then the digest of the file, so `reconciler lock` asks for the manifest alone.
+
+A `RemoteSource`: its revision is the digest of a manifest. Bytes come as those of builds do, and go on where they
+stopped.
+"""
+
+import json
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, Self
+
+from reconciler.domain.errors import Cancelled, PermanentError
+from reconciler.domain.machine.bandwidth import PIECE, Meter
+from reconciler.domain.machine.registries import RegistryAddress, RegistrySettings, is_loopback, read_address
+from reconciler.domain.sources.locked import LockedFile, LockedSource
+from reconciler.domain.text.quoting import shown
+from reconciler.registry.client import DIGEST, INDEX_TYPE, RegistryClient
+from reconciler.registry.download import Blob, BlobDownload
+from reconciler.registry.opening import OpenRegistry, open_registry
+from reconciler.store.modelpack import FILE_PATH
+
+TITLE = "org.opencontainers.image.title"
+UNPACK = "io.deis.oras.content.unpack"  # a folder, which ORAS packs into a tar
+MOST_LAYERS = 1000
+LARGEST = 1 << 44  # bytes of one file
+_PUSH = "push its files themselves, each a layer: `oras push REPOSITORY:TAG *` in their folder"
+
+
+class OciModels:
+    """A context manager. `known` are the registries of this machine's configuration: what one says of a host (password,
+    certificates, no TLS) counts for a model there. `auth_file` is of no registry: as `docker login` writes it."""
+
+    def __init__(self, known: tuple[RegistrySettings, ...] = (), auth_file: str = "") -> None:
+        self._known, self._auth_file = known, auth_file
+        self._opened: dict[str, OpenRegistry] = {}
+        self._cancelled = False
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for one in self._opened.values():
+            one.registry.session.close()
+
+    def commit(self, source: LockedSource, branch: str = "") -> str:
+        """The digest that a tag names now. Without a tag what was pinned: a repository has no default one."""
+        if not branch:
+            return source.revision
+        digest = self._client(source).resolve(branch)
+        if digest is None:
+            raise _refused(f"{source.repo}: there is no tag {shown(branch)}", "OciNotFound", "look at its tags")
+        return digest
+
+    def tree(self, source: LockedSource) -> list[dict[str, Any]]:
+        return list(files_in(self._client(source).manifest(source.revision), str(source), source.folder))
+
+    def download(
+        self, source: LockedSource, file: LockedFile, target: str, on_bytes: Callable[[int], None], piece: int = PIECE
+    ) -> None:
+        blob = Blob(digest=f"sha256:{file.sha256}" if file.sha256 else self._digest(source, file), size=file.size)
+        BlobDownload(self._client(source), blob, target, meter=_Told(self._moved(on_bytes), piece)).into(target)
+
+    def cancel(self) -> None:
+        self._cancelled = True
+
+    def _digest(self, source: LockedSource, file: LockedFile) -> str:
+        """Of a file that is not locked, such as a signature."""
+        listed = next((one for one in self.tree(source) if one["path"] == file.path), None)
+        if listed is None:
+            raise _refused(f"{source}: there is no {file.path}", "OciNotFound")
+        return f"sha256:{listed['sha256']}"
+
+    def _moved(self, on_bytes: Callable[[int], None]) -> Callable[[int], None]:
+        def moved(count: int) -> None:
+            if self._cancelled:
+                raise Cancelled("the download was cancelled", delay=0)
+            on_bytes(count)
+
+        return moved
+
+    def _client(self, source: LockedSource) -> RegistryClient:
+        if source.repo not in self._opened:
+            self._opened[source.repo] = open_registry(self._settings(source.repo))
+        return self._opened[source.repo].registry
+
+    def _settings(self, repo: str) -> RegistrySettings:
+        address = address_of(repo)
+        for one in self._known:
+            if one.address.host == address.host:
+                place = RegistryAddress(origin=one.address.origin, repository=address.repository)
+                return RegistrySettings(
+                    address=place,
+                    credentials_file=one.credentials_file,
+                    credentials_variable=one.credentials_variable,
+                    ca_file=one.ca_file,
+                )
+        return RegistrySettings(address=address, credentials_file=self._auth_file)
+
+
+class _Told(Meter):
+    """Tells how much has come. What it waits there, for the rate or for a person, is no silence of the registry."""
+
+    def __init__(self, on_bytes: Callable[[int], None], piece: int) -> None:
+        self.piece = piece
+        self._on_bytes = on_bytes
+
+    def reached(self, count: int) -> None:
+        self._on_bytes(count)
+
+
+def address_of(repo: str) -> RegistryAddress:
+    """Without TLS on this machine alone."""
+    scheme = "http" if is_loopback(repo.partition("/")[0]) else "https"
+    found = read_address(f"{scheme}://{repo}")
+    if found is None:
+        raise ValueError(f"{repo!r} is no repository of a registry")
+    return found
+
+
+def files_in(data: bytes, name: str, folder: str = "") -> Iterator[dict[str, Any]]:
+    """`path`, `size` and `sha256` of each file directly in the folder, of a manifest whose digest was compared. Raises
+    PermanentError for another form."""
+    try:
+        document = json.loads(data)
+        if document.get("mediaType") == INDEX_TYPE or "manifests" in document:
+            raise _refused(f"{name} is a list of manifests", "OciUnsupported", "name the digest of one of them")
+        layers = document["layers"]
+        if not isinstance(layers, list) or not 0 < len(layers) <= MOST_LAYERS:
+            raise _refused(f"{name} has no files, or more than {MOST_LAYERS}", "OciUnsupported", _PUSH)
+        found = [_file(layer, name) for layer in layers]
+    except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
+        raise _refused(f"{name} is no manifest of files", "OciUnsupported", _PUSH) from None
+    within = f"{folder}/" if folder else ""
+    for one in found:
+        if one["path"].startswith(within):
+            yield {**one, "path": one["path"].removeprefix(within)}
+
+
+def _file(layer: Mapping[str, Any], name: str) -> dict[str, Any]:
+    notes, kind = layer.get("annotations") or {}, str(layer.get("mediaType"))
+    path, size, digest = notes.get(TITLE) or notes.get(FILE_PATH), layer["size"], layer["digest"]
+    if notes.get(UNPACK) == "true" or kind.endswith((".tar", "+gzip", "+zstd", ".tar.gz")):
+        packed = f"{shown(str(path))} of {name}" if path else f"a layer of {name}"
+        raise _refused(f"{packed} is packed ({shown(kind)})", "OciUnsupported", _PUSH)
+    if not isinstance(path, str):
+        raise _refused(f"a layer of {name} names no file ({TITLE})", "OciUnsupported", _PUSH)
+    if type(size) is not int or not 0 <= size <= LARGEST or not DIGEST.fullmatch(str(digest)):
+        raise _refused(f"{shown(path)} of {name} has no size or no sha256 digest", "OciUnsupported", _PUSH)
+    return {"path": path.removeprefix("./"), "size": size, "sha256": digest.removeprefix("sha256:")}
+
+
+def _refused(message: str, code: str, hint: str = "") -> PermanentError:
+    return PermanentError(message, hint=hint, code=code)

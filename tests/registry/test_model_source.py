@@ -1,0 +1,181 @@
+"""Ready ONNX folders in registries: what `oras push` leaves there, what this program pushes, and what else is refused.
+Over Debian's registry where it is installed, and one in this process."""
+
+import json
+import os
+from collections.abc import Iterator
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from reconciler.domain import digest as digests
+from reconciler.domain.errors import Cancelled, PermanentError
+from reconciler.domain.machine.registries import RegistryAddress, RegistrySettings
+from reconciler.domain.sources.locked import OCI, LockedFile, LockedSource
+from reconciler.host.stamps import StampBook
+from reconciler.registry.client import INDEX_TYPE, MANIFEST_TYPE
+from reconciler.registry.download import Blob
+from reconciler.registry.model_source import TITLE, UNPACK, OciModels, address_of, files_in
+from reconciler.registry.upload import BlobUpload
+from reconciler.sources.download import Download
+from reconciler.sources.folder.model import inspect_source
+from reconciler.store.modelpack import FILE_PATH
+from tests import canaries
+from tests.ready_onnx import DATA, GENAI, write_ready
+from tests.registry.places import client_of
+from tests.registry_server import USER, FakeRegistry, debian_registry
+
+EMPTY = b"{}"
+
+
+def push(origin: str, folder: Path, repository: str = "models/support", *, login: bool = False, **named: str) -> str:
+    """As ORAS does, tagged v1. `named` are notes of the layers in place of the title."""
+    client = client_of(origin, login=login, repository=repository)
+    layers = []
+    for path in sorted(folder.iterdir()):
+        layers.append(layer_of(path, **(named or {TITLE: ""})))
+        BlobUpload(client, Blob(digest=layers[-1]["digest"], size=layers[-1]["size"]), str(path)).run()
+    config = folder.parent / "config"
+    config.write_bytes(EMPTY)
+    BlobUpload(client, Blob(digest=digests.of_bytes(EMPTY), size=len(EMPTY)), str(config)).run()
+    digest = client.put_manifest(manifest_of(layers), "v1")
+    client.session.close()
+    return digest
+
+
+def layer_of(path: Path, **notes: str) -> dict[str, Any]:
+    data = path.read_bytes()
+    return {
+        "mediaType": "application/octet-stream",
+        "digest": digests.of_bytes(data),
+        "size": len(data),
+        "annotations": {name: held or path.name for name, held in notes.items()},
+    }
+
+
+def manifest_of(layers: list[dict[str, Any]]) -> bytes:
+    config = {"mediaType": "application/vnd.oci.empty.v1+json", "digest": digests.of_bytes(EMPTY), "size": len(EMPTY)}
+    head = {"schemaVersion": 2, "mediaType": MANIFEST_TYPE, "artifactType": "application/vnd.unknown.artifact.v1"}
+    return json.dumps({**head, "config": config, "layers": layers}).encode()
+
+
+@pytest.fixture(scope="module", params=["fake", "docker-registry"])
+def origin(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    if request.param == "fake":
+        with FakeRegistry().running() as fake:
+            yield fake.origin
+    else:
+        with debian_registry(tmp_path_factory.mktemp("registry")) as found:
+            yield found
+
+
+def source_at(origin: str, digest: str, files: tuple[LockedFile, ...] = ()) -> LockedSource:
+    repo = f"{origin.removeprefix('http://')}/models/support"
+    return LockedSource(kind=OCI, repo=repo, revision=digest, ready=True, files=files)
+
+
+def locked(origin: str, digest: str, remote: OciModels) -> LockedSource:
+    found = (LockedFile(**one) for one in remote.tree(source_at(origin, digest)))
+    return source_at(origin, digest, tuple(found))
+
+
+@pytest.mark.parametrize("note", [TITLE, FILE_PATH])
+def test_what_was_pushed_comes_back(origin: str, note: str, tmp_path: Path) -> None:
+    ready = write_ready(tmp_path / "ready")
+    digest = push(origin, ready, **{note: ""})
+    come = tmp_path / "come"
+    come.mkdir()
+    with OciModels() as remote:
+        assert remote.commit(source_at(origin, ""), "v1") == digest
+        assert remote.commit(source_at(origin, digest)) == digest
+        source = locked(origin, digest, remote)
+        Download(remote, source, str(come), lambda fraction, text: None).run()
+    before, after = (inspect_source(str(one), StampBook.empty(), ready=True) for one in (ready, come))
+    assert (after.digest, after.problems) == (before.digest, ())
+    assert sorted(os.listdir(come)) == sorted(os.listdir(ready))
+
+
+def test_a_download_goes_on_where_it_stopped(tmp_path: Path) -> None:
+    ready = write_ready(tmp_path / "ready")
+    (ready / DATA).write_bytes(os.urandom(4096) * 64)
+    with FakeRegistry().running() as fake, OciModels() as remote:
+        source = locked(fake.origin, push(fake.origin, ready), remote)
+        data = next(one for one in source.files if one.path == DATA)
+        target = tmp_path / "part"
+        target.write_bytes((ready / DATA).read_bytes()[:100_000])
+        came: list[int] = []
+        remote.download(source, data, str(target), came.append, piece=4096)
+        assert target.read_bytes() == (ready / DATA).read_bytes()
+        assert [one.range for one in fake.asked("GET", "blobs")] == ["bytes=100000-"]
+        assert came[-1] == data.size
+        assert max(after - before for before, after in pairwise(came)) <= 4096
+        remote.cancel()
+        target.unlink()
+        with pytest.raises(Cancelled):
+            remote.download(source, data, str(target), came.append)
+
+
+def test_a_password_of_the_configuration_is_for_its_host(tmp_path: Path) -> None:
+    ready, secret = write_ready(tmp_path / "ready"), tmp_path / "secret"
+    canaries.file(secret, "registry", before=f"{USER}:")
+    with FakeRegistry("basic").running() as fake:
+        digest = push(fake.origin, ready, login=True)
+        other = RegistryAddress(origin=fake.origin, repository="builds")
+        own = RegistrySettings(address=other, credentials_file=str(secret))
+        with OciModels((own,)) as remote:
+            assert len(remote.tree(source_at(fake.origin, digest))) == len(os.listdir(ready))
+        elsewhere = RegistrySettings(
+            address=RegistryAddress(origin="https://example.org", repository="builds"), credentials_file=str(secret)
+        )
+        with OciModels((elsewhere,)) as remote, pytest.raises(Exception, match="401"):
+            remote.tree(source_at(fake.origin, digest))
+        with OciModels(auth_file=str(secret)) as remote:
+            assert remote.tree(source_at(fake.origin, digest))
+        with OciModels((own,)) as remote, pytest.raises(PermanentError, match="there is no tag v2"):
+            remote.commit(source_at(fake.origin, ""), "v2")
+
+
+LAYER: dict[str, Any] = {
+    "mediaType": "application/octet-stream",
+    "digest": f"sha256:{'1' * 64}",
+    "size": 3,
+    "annotations": {TITLE: GENAI},
+}
+
+
+@pytest.mark.parametrize(
+    ("data", "words"),
+    [
+        (b"<html>", "is no manifest of files"),
+        (b"[]", "is no manifest of files"),
+        (b'{"layers": 3}', "has no files"),
+        (manifest_of([]), "has no files"),
+        (json.dumps({"mediaType": INDEX_TYPE, "manifests": []}).encode(), "is a list of manifests"),
+        (manifest_of([{**LAYER, "annotations": {}}]), "names no file"),
+        (manifest_of([{**LAYER, "annotations": {TITLE: 3}}]), "names no file"),
+        (manifest_of([{**LAYER, "annotations": {TITLE: "onnx", UNPACK: "true"}}]), "onnx of it is packed"),
+        (manifest_of([{**LAYER, "mediaType": "application/vnd.kitops.modelkit.model.v1.tar+gzip"}]), "is packed"),
+        (manifest_of([{**LAYER, "mediaType": "application/vnd.cncf.model.weight.v1.tar"}]), "is packed"),
+        (manifest_of([{**LAYER, "size": -1}]), "has no size"),
+        (manifest_of([{**LAYER, "size": True}]), "has no size"),
+        (manifest_of([{**LAYER, "digest": "sha512:1"}]), "has no size or no sha256"),
+    ],
+)
+def test_another_form_is_refused_in_words(data: bytes, words: str) -> None:
+    with pytest.raises(PermanentError, match=words) as refused:
+        list(files_in(data, "it"))
+    assert refused.value.code == "OciUnsupported"
+
+
+def test_only_files_of_the_folder_are_listed() -> None:
+    names = (f"cpu/{GENAI}", "./cpu/model.onnx", "gpu/model.onnx", "README.md")
+    data = manifest_of([{**LAYER, "annotations": {TITLE: name}} for name in names])
+    assert [one["path"] for one in files_in(data, "it", "cpu")] == [GENAI, "model.onnx"]
+    assert [one["path"] for one in files_in(data, "it")][-1] == "README.md"
+
+
+def test_only_this_machine_is_asked_without_tls() -> None:
+    assert str(address_of("127.0.0.1:5000/m").origin) == "http://127.0.0.1:5000"
+    assert str(address_of("registry.example.org/m").origin) == "https://registry.example.org"
