@@ -3,7 +3,6 @@
 Converted once per test run by Olive in a child process, and shared by all test processes.
 """
 
-import fcntl
 import json
 import os
 import shutil
@@ -29,6 +28,8 @@ def converted_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The converted folder, made by whichever test process comes first. Nobody may change it."""
     base = tmp_path_factory.getbasetemp()
     shared = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+    import fcntl  # not on Windows, where nothing is converted
+
     final = shared / "converted" / "model"
     final.parent.mkdir(exist_ok=True)
     with open(final.parent / "lock", "w") as lock:

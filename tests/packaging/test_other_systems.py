@@ -1,6 +1,7 @@
 """The definitions for macOS and Windows: read by parsers that we did not write. Neither was ever run."""
 
 import plistlib
+import re
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -9,6 +10,32 @@ import pytest
 PACKAGING = Path(__file__).parents[2] / "packaging"
 PLIST = PACKAGING / "launchd" / "org.foundry-reconciler.plist"
 WINSW = PACKAGING / "windows" / "reconciler.xml"
+# What WinSW 3 reads, and which values it takes: of docs/xml-config-file.md, docs/logging-and-error-reporting.md and
+# XmlServiceConfig.cs in github.com/winsw/winsw at e4cf507. It publishes no schema. Element: (its text, its attributes).
+TEXT, FLAG, NUMBER, NOTHING = r"\S.*", "true|false", r"\d+", ""
+SPAN = r"\d+ ?(ms|secs?|mins?|hrs?|hours?|days?)"
+WINSW_READS: dict[str, tuple[str, dict[str, str]]] = {
+    "id": (r"\w+", {}),
+    "name": (TEXT, {}),
+    "description": (TEXT, {}),
+    "executable": (TEXT, {}),
+    "arguments": (TEXT, {}),
+    "workingdirectory": (TEXT, {}),
+    "env": (NOTHING, {"name": r"\w+", "value": TEXT}),
+    "serviceaccount": (NOTHING, {}),
+    "serviceaccount/username": (TEXT, {}),
+    "startmode": ("Automatic|Manual", {}),
+    "delayedAutoStart": (FLAG, {}),
+    "priority": ("Normal|Idle|High|RealTime|BelowNormal|AboveNormal", {}),  # .NET's ProcessPriorityClass
+    "preshutdown": (FLAG, {}),
+    "preshutdownTimeout": (SPAN, {}),
+    "stoptimeout": (SPAN, {}),
+    "onfailure": (NOTHING, {"action": "restart|reboot|none", "delay": SPAN}),
+    "resetfailure": (SPAN, {}),
+    "log": (NOTHING, {"mode": "append|reset|none|roll-by-size|roll-by-time|roll-by-size-time"}),
+    "log/sizeThreshold": (NUMBER, {}),
+    "log/keepFiles": (NUMBER, {}),
+}
 GRACE = 10  # seconds in which `reconciler run` has ended once it is asked to
 
 
@@ -35,6 +62,29 @@ def test_windows_is_given_a_service_that_starts_again() -> None:
     assert failure is not None
     assert failure.attrib["action"] == "restart"
     assert int(service.findtext("stoptimeout", "0").split()[0]) >= 2 * GRACE
+
+
+def test_windows_is_told_nothing_that_winsw_would_not_read() -> None:
+    """It skips in silence what it does not know."""
+    service = ElementTree.fromstring(WINSW.read_text(encoding="utf-8"))
+    entries = [(path(service, one), one) for one in service.iter() if one is not service]
+    assert {where for where, _ in entries} <= WINSW_READS.keys()
+    for where, entry in entries:
+        value, attributes = WINSW_READS[where]
+        assert re.fullmatch(value, (entry.text or "").strip(), re.IGNORECASE), where
+        assert entry.attrib.keys() == attributes.keys(), where
+        for name, pattern in attributes.items():
+            assert re.fullmatch(pattern, entry.attrib[name], re.IGNORECASE), (where, name)
+    assert {where for where, _ in entries} >= {"id", "executable"}
+
+
+def path(service: ElementTree.Element, entry: ElementTree.Element) -> str:
+    """As service/log/keepFiles, without the first."""
+    above = {child: parent for parent in service.iter() for child in parent}
+    names = [entry.tag]
+    while (entry := above[entry]) is not service:
+        names.insert(0, entry.tag)
+    return "/".join(names)
 
 
 def test_windows_does_not_run_it_as_the_system() -> None:

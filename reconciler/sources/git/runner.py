@@ -77,6 +77,9 @@ _PASSED_ON = ("GIT_SSL_CAINFO", "GIT_SSL_CAPATH", "GIT_PROXY_SSL_CAINFO", "GIT_E
 # Reads two variables of the environment: the token stands in no argument and in no file of ours.
 _HELPER = '!f() { test "$1" = get && printf "username=%s\\npassword=%s\\n" "$RECONCILER_USER" "$RECONCILER_TOKEN"; }; f'
 
+# On Windows GitPython asks for it by itself, and a second time would be an error.
+_OWN_GROUP: dict[str, Any] = {} if sys.platform == "win32" else system.NEW_GROUP
+
 _starting = threading.Lock()
 
 
@@ -170,7 +173,7 @@ class GitRunner:
                 istream=stdin,
                 env={**passed_on, **self._environment()},
                 shell=False,
-                **system.NEW_GROUP,
+                **_OWN_GROUP,
             )
         started.proc.group = system.Group(started.proc)
         _bound_memory(started.proc.pid)  # guard: git has a bound of memory
