@@ -13,11 +13,13 @@ from reconciler.manifests.parse import parse
 from reconciler.manifests.parsed import Parsed, Place
 from reconciler.manifests.paths import ParseContext
 from reconciler.templates.rendering import NotRendered
+from tests.posix import ON_WINDOWS
 
 Form = Literal["NFC", "NFD"]
 
 GROUP = "reconciler.foundry/v1alpha1"
 KINDS = "Model, PromptTemplate, PruneConfirmation, Policy or Rollout"
+OF_A_DRIVE = "inside the repository" if ON_WINDOWS else "with forward slashes"
 FOLDERS = {"/repo/models/phi", "/repo/lora", "/srv/models/big"}
 LINKS = {"/repo/models/out": "/etc", "/repo/models/in": "/repo/models/phi", "/repo/models/srv": "/srv/models/big"}
 TEMPLATES = {"/repo/manifests/t/ok.jinja": b"{%- for m in messages -%}{{ m.content }}{%- endfor -%}\n"}
@@ -135,7 +137,11 @@ def test_paths_are_seen_from_the_file_that_names_them() -> None:
         ("../models/srv", (), "expected a folder inside the repository, but ../models/srv leads out of it"),
         ("t/ok.jinja", (), "expected a folder, but t/ok.jinja is a file"),
         ("..\\models\\phi", (), "expected a path with forward slashes, got ..\\\\models\\\\phi"),
-        ("C:/models", (), "expected a path with forward slashes, got C:/models"),
+        (
+            "C:/models",
+            (),
+            f"expected a path {'inside the repository' if ON_WINDOWS else 'with forward slashes'}, got C:/models",
+        ),
         ("/srv/models/big", ("/srv/models",), None),
         ("../models/srv", ("/srv/models",), None),
         ("../../srv/models/big", ("/srv/models",), None),
