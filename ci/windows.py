@@ -34,7 +34,7 @@ PYTEST = ("-m", "pytest", "-p", "no:cacheprovider", "-q")
 STORY = ("-m", "pytest", "-q", "tests/windows")
 # Decisions, and what a system does otherwise: locks, open files, names and how a process ends.
 CORE = (
-    *("tests/domain", "tests/planner", "tests/manifests/test_drives.py"),
+    *("tests/domain", "tests/planner", "tests/manifests/test_drives.py", "tests/manifests/test_parse.py"),
     *(f"tests/host/test_{name}.py" for name in ("system", "lock", "durable", "reading", "child")),
     *("tests/state/test_following.py", "tests/state/test_tail.py"),
     "tests/sources/test_git_group.py",
