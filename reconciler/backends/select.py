@@ -36,4 +36,6 @@ def parts_of(backend: Backend) -> tuple[Backend, ...]:
 
 def _made(settings: BackendSettings, catalog: str) -> Backend:
     kind = BACKENDS[settings.name or DEFAULT]
-    return kind(catalog, settings.sdk) if issubclass(kind, FoundryLocalCache) else kind(catalog)
+    if issubclass(kind, FoundryLocalCache):
+        return kind(catalog, settings.sdk)
+    return FoundryLocal(catalog, settings.provider_libraries) if issubclass(kind, FoundryLocal) else kind(catalog)

@@ -14,7 +14,7 @@ from reconciler.domain.errors import Disturbed, UsageError
 from reconciler.domain.failures import forgiven
 from reconciler.domain.layout import Layout
 from reconciler.domain.machine.bandwidth import Bandwidth
-from reconciler.domain.machine.facts import Memory, Traits, conversion_limit, disk_capacity
+from reconciler.domain.machine.facts import Facts, Memory, Traits, conversion_limit, disk_capacity, provider_libraries
 from reconciler.domain.machine.maintenance_windows import Windows
 from reconciler.domain.machine.precision_choice import Capacity
 from reconciler.domain.machine.registries import REGISTRY_ONLY
@@ -126,12 +126,19 @@ def machine_name(machine: Machine) -> str:
 
 def machine_labels(machine: Machine) -> dict[str, str]:
     """Those of its configuration, and its own facts."""
-    return labels_of(machine_name(machine), machine.traits.labels, read_facts())
+    return labels_of(machine_name(machine), machine.traits.labels, machine_facts(machine))
+
+
+def machine_facts(machine: Machine) -> Facts:
+    """With the execution providers whose libraries its configuration names, where they are."""
+    facts = read_facts()
+    named = {name for name, path in provider_libraries(machine.traits) if os.path.isfile(path)}
+    return replace(facts, execution_providers=tuple(sorted({*facts.execution_providers, *named})))
 
 
 def machine_capacity(machine: Machine) -> Capacity:
     """What it has for a model with `precisions: auto`."""
-    facts, traits = read_facts(), machine.traits
+    facts, traits = machine_facts(machine), machine.traits
     return Capacity(
         memory=facts.memory_bytes,
         disk=disk_capacity(disk_total(machine.layout.root), traits.limits),

@@ -59,6 +59,7 @@ from reconciler.manifests.machine_limits import BandwidthLimits, DiskLimits, Mai
 from reconciler.manifests.machine_places import (
     BackendName,
     Path,
+    ProviderLibraries,
     RegistryCredentials,
     ReportsTo,
     Runtime,
@@ -224,6 +225,7 @@ class MachineConfig(Strict):
         max_length=4,
         description="In place of `backend`: all runtimes that serve each model, the main one first.",
     )
+    provider_libraries: ProviderLibraries = Field(default={})
     cache: Path | None = option("--cache", "Foundry Local's model_cache_dir")
     app: AnyText | None = option("--app", "The Foundry Local application")
     path: AnyText | None = option("--path", "Folder with the manifests, with a repository inside it")
@@ -368,7 +370,7 @@ def traits_of(config: MachineConfig) -> Traits:
         name=config.name or "",
         labels=dict(config.labels),
         limits=StorageLimits(disk_quota=limits.disk_quota, disk_reserve=limits.disk_reserve or 0),
-        backends=backends_of(config.backend, config.runtimes),
+        backends=backends_of(config.backend, config.runtimes, config.provider_libraries),
         source_roots=tuple(config.source_roots),
         registries=tuple(one.settings for one in config.registries),
         convert=config.convert,

@@ -2,12 +2,14 @@
 that serve on it: one (`backend`), or several with a cache each."""
 
 import os.path
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Annotated
 
 from annotated_types import Predicate
 from pydantic import AfterValidator, Field
 
+from reconciler.backends.foundry.provider_libraries import VARIABLES
 from reconciler.backends.select import BACKENDS, DEFAULT
 from reconciler.domain.errors import Problem
 from reconciler.domain.machine.backends import BackendSettings
@@ -96,9 +98,25 @@ class Runtime(Strict):
         return BackendSettings(name=self.name, catalog=self.cache or "", app=self.app or "", sdk=self.sdk or "")
 
 
-def backends_of(name: str | None, runtimes: Sequence[Runtime]) -> tuple[BackendSettings, ...]:
-    """None: the default one."""
-    return (BackendSettings(name=name),) if name else tuple(one.settings for one in runtimes)
+ProviderName = Annotated[str, Predicate(VARIABLES.__contains__), one_of(VARIABLES)]
+ProviderLibraries = Annotated[
+    dict[ProviderName, Path],
+    Field(
+        max_length=len(VARIABLES),
+        description="Libraries of execution providers that are here already, for Foundry Local 2.x: it downloads none.",
+    ),
+]
+
+
+def backends_of(
+    name: str | None, runtimes: Sequence[Runtime], libraries: Mapping[str, str]
+) -> tuple[BackendSettings, ...]:
+    """None: the default one. `libraries` are of Foundry Local 2.x."""
+    named = (BackendSettings(name=name),) if name else tuple(one.settings for one in runtimes)
+    if not libraries:
+        return named
+    some = named or (BackendSettings(),)
+    return tuple(replace(one, provider_libraries=libraries) if one.name in ("", DEFAULT) else one for one in some)
 
 
 def runtime_problems(

@@ -15,7 +15,7 @@ from reconciler.conversion.memory import LEAST
 from reconciler.conversion.toolchain import ADAPTER_TOOLS, TOOLS
 from reconciler.domain.errors import CatalogBroken, PermanentError, ReconcilerError, RegistryFailed
 from reconciler.domain.layout import RECORDS, Layout
-from reconciler.domain.machine.facts import Traits, conversion_limit
+from reconciler.domain.machine.facts import Traits, conversion_limit, provider_libraries
 from reconciler.domain.machine.registries import RegistrySettings
 from reconciler.domain.machine.trust import OFF, SourceRule, TrustRule
 from reconciler.domain.machine_report import ReportSettings
@@ -57,6 +57,7 @@ def examine(
     yield from _caches(layout, backend, home)
     yield from map(_runtime, parts_of(backend))
     yield from _packages()
+    yield from _provider_libraries(traits)
     yield _disk(layout)
     yield _memory(traits.conversion_memory)
     yield from _permissions(layout, backend)
@@ -75,6 +76,15 @@ def _configuration(file: str, traits: Traits) -> Iterator[Diagnosis]:
     yield Diagnosis("config", "ok", file or "none: defaults, environment and flags")
     labels = labels_of(traits.name or host_name(), traits.labels, read_facts())
     yield Diagnosis("labels", "ok", ", ".join(f"{key}={value}" for key, value in sorted(labels.items())))
+
+
+def _provider_libraries(traits: Traits) -> Iterator[Diagnosis]:
+    for name, path in provider_libraries(traits):
+        if os.path.isfile(path):
+            yield Diagnosis("providers", "ok", f"{name}: {path}; that it runs, the load gate proves")
+        else:
+            advice = "install it, or mend providerLibraries: models for it are held (ProviderMissing)"
+            yield Diagnosis("providers", "warning", f"{name}: there is no file {path}", advice)
 
 
 def _caches(layout: Layout, backend: Backend, home: str) -> Iterator[Diagnosis]:

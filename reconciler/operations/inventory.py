@@ -9,7 +9,7 @@ from reconciler.conversion.toolchain import TOOLS
 from reconciler.domain.machine_report import VariantReport
 from reconciler.domain.observed import Observed
 from reconciler.domain.recorded import Recorded
-from reconciler.engine.machine import Machine, machine_name, observe, recall
+from reconciler.engine.machine import Machine, machine_facts, machine_name, observe, recall
 from reconciler.fleet.inventory import DiskSpace, ImportedFrom, Inventory, Variant
 from reconciler.fleet.inventory_facts import (
     artifacts_of,
@@ -22,7 +22,6 @@ from reconciler.fleet.inventory_facts import (
 from reconciler.fleet.machine_summary import summary_of
 from reconciler.host.clock import now
 from reconciler.host.disk_usage import bytes_below, disk_total
-from reconciler.host.facts import read_facts
 from reconciler.host.places import installed_versions
 from reconciler.sources.imported import imported_folder, read_mark
 
@@ -37,7 +36,7 @@ def take_inventory(machine: Machine) -> Inventory:
         generated=now(),
         reconciler=reconciler.__version__,
         labels=traits.labels,
-        facts=read_facts(),
+        facts=machine_facts(machine),
         versions=installed_versions((*TOOLS, *SERVING_TOOLS)),
         source_roots=tuple(without_home(path) for path in traits.source_roots),
         disk=DiskSpace(

@@ -4,9 +4,10 @@ from pathlib import Path
 
 import pytest
 
+from reconciler.domain.machine.backends import BackendSettings
 from reconciler.domain.machine.facts import Traits
 from reconciler.domain.machine.registries import REGISTRY_ONLY
-from reconciler.engine.machine import machine_capacity, open_machine
+from reconciler.engine.machine import machine_capacity, machine_facts, machine_labels, open_machine
 from reconciler.engine.planning import Others, Snapshot, take_snapshot
 from reconciler.engine.registries import RegistryLookup
 from reconciler.fleet.inventory_facts import capacity_of
@@ -63,4 +64,16 @@ def test_a_policy_bounds_the_choice(machine: TestMachine) -> None:
 )
 def test_its_inventory_says_the_same(machine: TestMachine, traits: Traits) -> None:
     opened = open_machine(str(machine.root), str(machine.cache), traits)
+    assert capacity_of(take_inventory(opened)) == machine_capacity(opened)
+
+
+def test_a_provider_counts_where_its_library_is(machine: TestMachine) -> None:
+    library = machine.folder / "library.so"
+    libraries = {"CUDAExecutionProvider": str(library), "WebGpuExecutionProvider": str(machine.folder / "none.so")}
+    traits = Traits(backends=(BackendSettings(provider_libraries=libraries),))
+    opened = open_machine(str(machine.root), str(machine.cache), traits)
+    before = machine_facts(opened).execution_providers
+    library.write_bytes(b"")
+    assert {*machine_facts(opened).execution_providers} == {*before, "CUDAExecutionProvider"}
+    assert machine_labels(opened)["reconciler.foundry/provider-CUDAExecutionProvider"] == "true"
     assert capacity_of(take_inventory(opened)) == machine_capacity(opened)

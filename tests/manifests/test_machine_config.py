@@ -120,6 +120,18 @@ BAD: dict[str, tuple[str, int, str, str]] = {
     "a registry without a repository": ("registries: [{url: 'https://ghcr.io'}]", 3, "registries[0].url", "repository"),
     "a readable registry": ("registries: [{url: 'http://a.example/b'}]", 3, "registries[0].url", "an https address"),
     "a registry twice": (f"registries: [{_ACME}, {_ACME}]", 3, "registries[1].url", "once, got https://ghcr.io/acme"),
+    "a library of another provider": (
+        "providerLibraries: {DmlExecutionProvider: /l.so}",
+        3,
+        "providerLibraries.DmlExecutionProvider (key)",
+        "expected CUDAExecutionProvider or WebGpuExecutionProvider",
+    ),
+    "a library without a place": (
+        "providerLibraries: {CUDAExecutionProvider: l.so}",
+        3,
+        "providerLibraries.CUDAExecutionProvider",
+        "expected an absolute path",
+    ),
     "an unknown runtime": ("runtimes: [{name: ollama}]", 3, "runtimes[0].name", "foundry-local or foundry-local-1"),
     "a runtime twice": (
         "runtimes:\n- {name: foundry-local-1}\n- {name: foundry-local-1}",
@@ -218,6 +230,11 @@ BAD: dict[str, tuple[str, int, str, str]] = {
 def test_runtimes_are_served_in_their_order() -> None:
     assert traits_of(read("")).backends == ()
     assert traits_of(read("backend: foundry-local-1")).backends == (BackendSettings(name="foundry-local-1"),)
+    libraries = {"CUDAExecutionProvider": "/l.so"}
+    named = "providerLibraries: {CUDAExecutionProvider: /l.so}\n"
+    assert traits_of(read(named)).backends == (BackendSettings(provider_libraries=libraries),)
+    both = traits_of(read(named + "runtimes: [{name: foundry-local-1, cache: /c}, {name: foundry-local}]")).backends
+    assert [one.provider_libraries for one in both] == [{}, libraries]
     several = "runtimes:\n- {name: foundry-local, app: shop}\n- {name: foundry-local-1, cache: /c, sdk: /s}"
     assert traits_of(read(several)).backends == (
         BackendSettings(name="foundry-local", app="shop"),

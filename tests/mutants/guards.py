@@ -210,6 +210,7 @@ MUTANTS = (
     _("more than five want a confirmation", _PLAN),
     _("another precision serves until the chosen one does", "tests/planner/test_precision_choice.py"),
     _("what is protected stays", _PLAN),
+    _("no provider is downloaded", "tests/backends/test_provider_libraries.py"),
     _("what is suspended stays", "tests/cli/test_suspend.py"),
     _("only our folders", f"{_PLAN} tests/planner/test_plan_properties.py", "return True"),
     _("only our registrations", _PLAN, "True"),

@@ -15,6 +15,7 @@ from reconciler.host.places import installed_versions
 from reconciler.host.stamps import StampBook
 
 SDK = "foundry-local-sdk"
+NOTHING: Mapping[str, str] = {}
 _OWN_ENDINGS = ("-generic-cpu", "-generic-gpu", "-generic-npu")
 
 
@@ -29,8 +30,9 @@ class FoundryLocal:
     rewrite_marker = staticmethod(folder.rewrite_marker)
     release_in = staticmethod(folder.release_in)
 
-    def __init__(self, catalog: str) -> None:
+    def __init__(self, catalog: str, provider_libraries: Mapping[str, str] = NOTHING) -> None:
         self.catalog = catalog
+        self.provider_libraries = provider_libraries
         self.index = os.path.join(catalog, INDEX)
 
     @staticmethod
@@ -66,10 +68,17 @@ class FoundryLocal:
         is_cancelled: Callable[[], bool] = lambda: False,
         stamps: StampBook | None = None,
     ) -> Foundry:
-        return Foundry(self.catalog, scratch=scratch, log=log, confined=confined, is_cancelled=is_cancelled)
+        return Foundry(
+            self.catalog,
+            scratch=scratch,
+            log=log,
+            confined=confined,
+            is_cancelled=is_cancelled,
+            provider_libraries=self.provider_libraries,
+        )
 
     def at(self, catalog: str) -> Backend:
-        return FoundryLocal(catalog)
+        return FoundryLocal(catalog, self.provider_libraries)
 
     def rehearsal_at(self, catalog: str) -> Backend:
         return self.at(catalog)

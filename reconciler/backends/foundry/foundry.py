@@ -10,11 +10,12 @@ import contextlib
 import os
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import KW_ONLY, dataclass
+from dataclasses import KW_ONLY, dataclass, field
 from typing import Any
 
 from reconciler.backends.foundry.index import INDEX, read_index, wait_until_free
 from reconciler.backends.foundry.problems import translate
+from reconciler.backends.foundry.provider_libraries import environment_of
 from reconciler.domain.errors import Cancelled, DiskFull, PermanentError, RuntimeUnavailable
 from reconciler.domain.measured import Answer, ComputedBy, Decoded, Embedded, Referenced, Tokenized
 from reconciler.domain.observed import Registration
@@ -56,6 +57,7 @@ class Foundry:
     limits: TimeLimits = DEFAULT_LIMITS
     confined: bool = False
     is_cancelled: Callable[[], bool] = lambda: False
+    provider_libraries: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self._child: Child | None = None
@@ -86,7 +88,9 @@ class Foundry:
     def _new_child(self) -> Child:
         return Child(
             module="reconciler.backends.foundry.worker",
-            environment=private_environment(self.scratch, **({CONFINED: "1"} if self.confined else {})),
+            environment=private_environment(
+                self.scratch, **({CONFINED: "1"} if self.confined else {}), **environment_of(self.provider_libraries)
+            ),
             log=self.log,
             directory=self.scratch,
         )

@@ -40,7 +40,8 @@ _MEANINGS: tuple[tuple[str, type[ReconcilerError], str], ...] = (
 
 _HINTS = {
     "ProviderMissing": "this machine's Foundry Local does not have what the model is made for: take another variant, "
-    "or choose the machines by nodeSelector (reconciler.foundry/provider-<name>)"
+    "choose the machines by nodeSelector (reconciler.foundry/provider-<name>), or name the provider's library in "
+    "`providerLibraries` of the machine's configuration"
 }
 LONGEST_SHOWN = 600  # characters: the runtime names a tensor or a path first and says what is wrong with it at the end
 

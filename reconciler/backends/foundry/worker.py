@@ -16,6 +16,7 @@ from typing import Any
 
 from reconciler.backends.foundry.index import LOCK
 from reconciler.backends.foundry.model_worker import VERBS, ModelWorker
+from reconciler.backends.foundry.provider_libraries import register_for
 from reconciler.backends.worker_side import confine_worker, peak_memory, rate
 from reconciler.host.child_side import Emit, Json, serve
 
@@ -41,6 +42,17 @@ class FoundryWorker(ModelWorker):
         )
         self._catalog = FoundryLocalManager.instance.get_catalog(CatalogType.LOCAL)
         return {}
+
+    def load(self, parameters: Json, emit: Emit) -> Json:
+        from foundry_local_sdk import FoundryLocalManager
+
+        model = self._catalog.get_model_variant(parameters["id"])
+        if model is not None and parameters["id"] not in self._loaded:
+            with contextlib.suppress(
+                OSError, ValueError, LookupError
+            ):  # a folder that is gone or damaged: the load says so
+                register_for(model.get_path(), FoundryLocalManager.instance)
+        return super().load(parameters, emit)
 
     def register(self, parameters: Json, emit: Emit) -> Json:
         from foundry_local_sdk import ModelInfoBuilder

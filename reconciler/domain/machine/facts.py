@@ -90,3 +90,8 @@ class Traits:
     @property
     def pushes_to(self) -> tuple[RegistrySettings, ...]:
         return tuple(one for one in self.registries if one.pushes)
+
+
+def provider_libraries(traits: Traits) -> tuple[tuple[str, str], ...]:
+    """Execution providers and the files of their libraries, as the configuration names them."""
+    return tuple(pair for one in traits.backends for pair in sorted(one.provider_libraries.items()))
