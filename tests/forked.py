@@ -146,6 +146,11 @@ def _server(kind: str) -> Server:
         return _servers[asker]
 
 
+def server_name() -> str:
+    """Of the one that forks commands; who knows it can ask."""
+    return _server(LIGHT).name
+
+
 def servers() -> list[int]:
     """Those that this process started. What is below them may be another process's."""
     return [one._process.pid for one in _servers.values() if one._process is not None]

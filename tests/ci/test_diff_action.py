@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.at_rest import serve
+from tests.ci.forked_program import forked_program
 from tests.ci.light import light_packages
 from tests.ci.steps import CHECKOUT, Ran, Runner, read
 from tests.diff.repository import Fleet
@@ -83,17 +84,25 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     return light | {"PATH": f"{added}:{os.environ['PATH']}"}
 
 
+@pytest.fixture(scope="module")
+def forked(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """The environment of the other tests, which are about the script and not about what the step installed."""
+    program = forked_program(tmp_path_factory.mktemp("forked") / "bin")
+    return {"PATH": f"{program}:{Path(sys.executable).parent}:{os.environ['PATH']}"}
+
+
 @pytest.fixture
-def job(tmp_path: Path, installed: dict[str, str]) -> Job:
+def job(tmp_path: Path, forked: dict[str, str]) -> Job:
     fleet = Fleet(tmp_path / "fleet")
     write_qwen2(fleet.folder / "model", layers=1)  # of kilobytes: each test clones it
     fleet.declare("capitals")
     fleet.commit()
     fleet.git("checkout", "-q", "-b", "topic")
-    return Job(fleet=fleet, folder=tmp_path, environment=installed)
+    return Job(fleet=fleet, folder=tmp_path, environment=forked)
 
 
-def test_a_change_is_shown_and_does_not_fail_the_job(job: Job) -> None:
+def test_a_change_is_shown_and_does_not_fail_the_job(job: Job, installed: dict[str, str]) -> None:
+    job.environment = installed
     job.fleet.declare("capitals", precisions="int4, int8")
     job.fleet.commit()
     ran = job.diff(job.merge())
@@ -134,7 +143,10 @@ def test_only_what_the_merge_brings_is_shown(job: Job) -> None:
     assert (ran.code, ran.outputs["differs"]) == (0, "false")
 
 
-def test_a_bad_manifest_fails_the_job_at_its_line_and_still_leaves_a_comment(job: Job) -> None:
+def test_a_bad_manifest_fails_the_job_at_its_line_and_still_leaves_a_comment(
+    job: Job, installed: dict[str, str]
+) -> None:
+    job.environment = installed
     job.fleet.write("manifests/bad.yaml", BAD)
     job.fleet.commit()
     ran = job.diff(job.merge())
