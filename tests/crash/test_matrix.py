@@ -21,8 +21,8 @@ from tests.trust import FULL, NIGHTLY, record
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(not hasattr(os, "fork"), reason="kills forked processes")]
 
 CHECKOUT = str(Path(__file__).parents[2])
-SHARE = RUNS if NIGHTLY else -3 if FULL else -72
-POINTS, KILLS = (200, 1000) if FULL else (25, 45)
+SHARE = RUNS if NIGHTLY else -3 if FULL else -144
+POINTS, KILLS = (200, 1000) if FULL else (12, 22)
 UNREACHED = 50  # one of so many may have ended before its step
 
 

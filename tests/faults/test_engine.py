@@ -19,17 +19,19 @@ from tests.trust import FULL, NIGHTLY, record
 __all__ = ["pytestmark", "quick_folder"]
 
 SHARE = 1 if NIGHTLY else PROMISED if FULL else 72
+TRIED = [*SCENARIOS][:: 1 if FULL else 2]
 
 
 def test_a_pass_that_is_refused_any_write_serves_on_and_the_next_one_converges(quick_folder: Path) -> None:
-    command = [sys.executable, "-m", "tests.faults.engine_matrix", str(quick_folder), str(SHARE)]
+    command = [sys.executable, "-m", "tests.faults.engine_matrix", str(quick_folder), str(SHARE), *TRIED]
     done = subprocess.run(command, cwd=CHECKOUT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     runs = [json.loads(line) for line in done.stdout.splitlines()]
     wrong = [f"{one['scenario']} {one['step']}:{one['kind']}: {said}" for one in runs for said in one["problems"]]
     assert wrong == []
-    assert {one["scenario"] for one in runs} == SCENARIOS.keys()
-    assert {one["kind"] for one in runs} == {*KINDS, *(CALL + kind for kind in KINDS)}
+    assert {one["scenario"] for one in runs} == {*TRIED}
+    untried = {*KINDS, *(CALL + kind for kind in KINDS)} - {one["kind"] for one in runs}
+    assert len(untried) <= (0 if FULL else len(KINDS))
     told = Counter(one["code"] for one in runs)
     assert sum(told.values()) - told[""] > len(runs) / 2, told
     record(
