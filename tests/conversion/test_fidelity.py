@@ -1,6 +1,7 @@
 """The numbers that judge a conversion, and which conversions the default gates let through."""
 
 import json
+import math
 import os
 import shutil
 from pathlib import Path
@@ -14,6 +15,7 @@ from reconciler.domain.gate_spec import GateSpec
 from reconciler.domain.manifest import Target
 from reconciler.domain.measured import TEXTS_DIGEST, Fidelity
 from reconciler.gates.judgement import judge, rejections
+from reconciler.host.child import Child
 from tests.conversions import convert, look, recipe_of
 from tests.tiny_models import write_families
 
@@ -159,3 +161,36 @@ def test_what_does_not_load_cannot_be_compared_and_the_artifact_stays(
     with pytest.raises(ConversionFailed):
         converter.compare(recipe, str(zoo["qwen2"]), str(tmp_path / "out"), timeout=120)
     assert (tmp_path / "out" / "genai_config.json").exists()
+
+
+def test_a_trained_model_whose_multipliers_are_whole_numbers(
+    converter: Converter, reader: Child, capitals: Path, tmp_path: Path
+) -> None:
+    """The example's model, written as a Granite that computes the same: its queries carry what a multiplier of 1 leaves
+    out. It is converted, answers as the Qwen2 that it was, and by its own source it is faithful."""
+    source = as_granite(capitals, tmp_path / "granite")
+    recipe = recipe_of(look(source), "int4")
+    out = str(tmp_path / "out")
+    converter.convert(recipe, str(source), out, timeout=300)
+    assert reader.call("compare", {"source": str(capitals), "artifact": out}, timeout=60)["mean"] > 0.99
+    found = converter.compare(recipe, str(source), out, timeout=120).fidelity
+    assert rejections(judge(GateSpec(), "int4", found, None)) == ()
+
+
+def as_granite(capitals: Path, folder: Path) -> Path:
+    import numpy
+    from safetensors.numpy import load_file, save_file
+
+    config, weights = json.loads((capitals / "config.json").read_text()), load_file(capitals / "model.safetensors")
+    size = config["hidden_size"]
+    for layer in range(config["num_hidden_layers"]):
+        attention = f"model.layers.{layer}.self_attn"
+        for part in ("weight", "bias"):
+            weights[f"{attention}.q_proj.{part}"] /= math.sqrt(size / config["num_attention_heads"])
+        weights[f"{attention}.o_proj.bias"] = numpy.zeros(size, dtype=numpy.float32)
+    shutil.copytree(capitals, folder, ignore=shutil.ignore_patterns("*.safetensors"))
+    whole = dict.fromkeys(("attention_multiplier", "embedding_multiplier", "residual_multiplier", "logits_scaling"), 1)
+    kind = {"architectures": ["GraniteForCausalLM"], "model_type": "granite", "attention_bias": True, "mlp_bias": False}
+    (folder / "config.json").write_text(json.dumps(config | whole | kind))
+    save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
+    return folder

@@ -120,3 +120,16 @@ def test_a_whole_multiplier_is_staged_as_a_float(source: Path) -> None:
     stage(source)
     assert '"attention_multiplier": 1.0' in (source.parent / "staged" / "config.json").read_text()
     assert (source / "config.json").read_text() == written
+
+
+def test_a_whole_number_is_a_float_where_the_graph_takes_no_other(source: Path) -> None:
+    whole = ("attention_multiplier", "logits_scaling", "final_logit_softcapping", "rms_norm_eps", "layer_norm_epsilon")
+    config = json.loads((source / "config.json").read_text())
+    (source / "config.json").write_text(json.dumps(config | dict.fromkeys(whole, 1)))
+    stage(source)
+    staged = json.loads((source.parent / "staged" / "config.json").read_text())
+    assert [type(staged[name]) for name in whole] == [float] * len(whole)
+    assert {name: staged[name] for name in config if name not in whole} == {
+        name: held for name, held in config.items() if name not in whole
+    }
+    assert type(staged["vocab_size"]) is int

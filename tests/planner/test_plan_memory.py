@@ -2,11 +2,13 @@
 
 import pytest
 
+from reconciler.conversion.memory import predict_memory
 from reconciler.domain.changes import Convert
 from reconciler.domain.machine.facts import Memory
 from reconciler.domain.recorded import Recorded
 from reconciler.domain.sources.locked import Fetch, LockedSource
 from reconciler.planner.plan import make_plan
+from tests.conversion.test_memory import HALF, recipe, source
 from tests.planner.world import World, desired, release, wanted
 
 GIB = 1 << 30
@@ -105,3 +107,26 @@ def test_what_serves_does_not_make_way_for_a_conversion_that_does_not_fit() -> N
     seen = served.with_observed(memory=Memory(total=GIB, free=GIB), disk_free=1).observed
     plan = make_plan(desired(new), seen, served.recorded)
     assert ([hold.reason for hold in plan.held], plan.changes) == (["MemoryInsufficient"], ())
+
+
+HALF_A_BILLION = predict_memory(source(**HALF), recipe())  # bytes by precision
+
+
+@pytest.mark.parametrize(
+    ("total", "converted", "held"),
+    [
+        pytest.param(8, ["m-fp16", "m-int4", "m-int8"], [], id="all of it on 8 GiB"),
+        pytest.param(4, ["m-int4", "m-int8"], ["needs 4.3 GiB of memory, a conversion may hold 3.2 GiB"], id="4 GiB"),
+        pytest.param(1, [], ["a machine with more memory would do"], id="1 GiB"),
+    ],
+)
+def test_half_a_billion_on_a_small_machine(total: int, converted: list[str], held: list[str]) -> None:
+    """At the figures that are predicted for Qwen2 of 0.5 B (measured in tests/conversion/test_memory.py): what does not
+    fit is said before anything begins, with what would do."""
+    memory = Memory(total=total * GIB, free=total * GIB)
+    wants = [wanted(release("m", name), memory_bytes=HALF_A_BILLION) for name in ("int4", "int8", "fp16")]
+    plan = make_plan(desired(*wants), World().with_observed(memory=memory).observed, Recorded(), jobs=1)
+    assert [change.variant for change in plan.changes if isinstance(change, Convert)] == converted
+    messages = " ".join(hold.message for hold in plan.held)
+    assert all(words in messages for words in held), messages
+    assert len(plan.held) == 3 - len(converted)

@@ -27,7 +27,7 @@ from reconciler.domain.sources.source_model import (
 )
 from reconciler.host.stamps import only_links_changed, stamp_of
 
-_FLOATS = ("_multiplier", "logits_scaling")
+_FLOATS = ("_multiplier", "logits_scaling", "logit_scale", "softcapping", "_eps", "_epsilon")
 _MAY_NAME_CODE = ("config.json", "tokenizer_config.json")
 
 
@@ -133,7 +133,7 @@ def _forget_code(path: str) -> None:
 
 
 def _write_floats(path: str) -> None:
-    """The builder writes a multiplier as the type it finds, and the graph takes no whole number there (Granite)."""
+    """The builder writes such a number as the type it finds, and the graph takes no whole one there (Granite)."""
     _change(path, lambda config: {name: _as_float(name, held) for name, held in config.items()})
 
 
