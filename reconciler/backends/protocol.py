@@ -73,8 +73,9 @@ class Backend(Protocol):
     def sdk_version(self) -> str:
         """Of the foundry-local-sdk that is here for this runtime; "" where there is none. Nothing is imported."""
 
-    def registrations(self) -> tuple[Registration, ...]:
-        """All names, ours and those of others, read without starting anything. Raises CatalogBroken."""
+    def registrations(self, *, every_byte: bool = False) -> tuple[Registration, ...]:
+        """All names, ours and those of others, read without starting anything. Raises CatalogBroken. `every_byte`: what
+        the program keeps copies of is read, whatever its stamps say."""
 
     def runtime(
         self,

@@ -52,8 +52,8 @@ class ServedTogether:
     def reserved(name: str) -> str:
         return FoundryLocal.reserved(name)
 
-    def registrations(self) -> tuple[Registration, ...]:
-        return merged({one.name: one.registrations() for one in self.backends})
+    def registrations(self, *, every_byte: bool = False) -> tuple[Registration, ...]:
+        return merged({one.name: one.registrations(every_byte=every_byte) for one in self.backends})
 
     def runtime(
         self,

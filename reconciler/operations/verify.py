@@ -64,6 +64,7 @@ class _Verification:
         self._book = book
         self._folders = {folder.path: folder for folder in served_folders(machine)}
         self._registrations: tuple[Registration, ...] = ()
+        self._unread: dict[str, tuple[str, ...]] = {}  # by id, the damage that a pass sees
 
     def run(self) -> Iterator[Finding]:
         yield from self._catalog()
@@ -78,7 +79,8 @@ class _Verification:
 
     def _catalog(self) -> Iterator[Finding]:
         try:
-            self._registrations = self._machine.backend.registrations()
+            self._unread = {one.id: one.damage for one in self._machine.backend.registrations()}
+            self._registrations = self._machine.backend.registrations(every_byte=True)
         except CatalogBroken as error:
             yield Finding("CatalogBroken", self._machine.cache, str(error), error.hint)
         for registration in self._registrations:
@@ -94,7 +96,8 @@ class _Verification:
             yield Finding("RegistrationElsewhere", registration.id, f"points at {registration.path}", APPLY)
             return
         for damage in registration.damage:
-            yield Finding("RegistrationDamaged", registration.id, damage, APPLY)
+            rotten = damage not in self._unread.get(registration.id, ())
+            yield Finding("RegistrationDamaged", registration.id, damage, ROTTEN if rotten else APPLY)
         folder = self._folders.get(expected)
         if folder is None:
             yield Finding("RegistrationDangling", registration.id, f"{expected} is no folder", APPLY)

@@ -4,6 +4,7 @@ import json
 import os
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,7 @@ from reconciler.backends.foundry_cache.cache_runtime import CacheRuntime, outsid
 from reconciler.domain.errors import CatalogBroken, PermanentError, RuntimeUnavailable
 from reconciler.domain.observed import Registration, own_properties
 from reconciler.host import durable
-from reconciler.host.stamps import StampBook
+from reconciler.host.stamps import StampBook, stamp_of
 
 OURS = own_properties(owner="me", release="sha256:0")
 ID = "tiny-int4:3"
@@ -273,3 +274,21 @@ def test_only_models_for_chat_are_put_there(served: Path, cache: Path, tmp_path:
         one.register(str(served), ID, {**OURS, "task": "embeddings"})
     assert caught.value.code == "TaskUnsupported"
     assert not (cache / "reconciler").exists()
+
+
+def rot(folder: Path, name: str) -> None:
+    """A byte changes and no time does: the mark is told the stamp that the file has now."""
+    edit(folder / name)
+    mark = dropped._read_mark((folder / dropped.MARK).read_bytes())
+    stamp = stamp_of((folder / name).stat())
+    files = [replace(one, stamp=stamp) if one.path == name else one for one in mark.files]
+    (folder / dropped.MARK).chmod(0o644)
+    (folder / dropped.MARK).write_bytes(dropped._sealed(mark.id, mark.path, mark.properties, files))
+
+
+def test_rot_in_a_copy_is_found_by_whoever_reads_every_byte(served: Path, cache: Path, tmp_path: Path) -> None:
+    runtime(cache, tmp_path).register(str(served), ID, OURS)
+    rot(ours(cache), "model.onnx")
+    assert found(cache)[ID].damage == ()
+    (registration,) = dropped.found_in(str(cache), every_byte=True)
+    assert registration.damage == ("model.onnx changed in the cache",)

@@ -8,7 +8,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from reconciler.engine.machine import open_machine
 from reconciler.host.codec import Damaged, unseal
 from reconciler.operations.verify import verify
 from tests.crash.scenarios import World
@@ -40,6 +39,7 @@ def wrong_releases(world: World) -> Iterator[str]:
     for identity, entry in listed(world).items():
         if "reconciler_release" in entry["model_info"]["stringProperties"]:
             yield from _wrong(identity, Path(entry["model_path"]))
+    yield from world.wrong_copies()
 
 
 def _wrong(identity: str, folder: Path) -> Iterator[str]:
@@ -95,7 +95,7 @@ def after_the_crash(world: World, before: set[str], releases: dict[str, str], *,
 
 def at_rest(world: World) -> list[str]:
     """What the shipped `verify` finds, and what it cannot."""
-    machine = open_machine(str(world.root), str(world.cache))
+    machine = world.opened()
     said = [f"verify: {one.code} {one.where} {one.message}" for one in verify(machine)]
     return [*said, *wrong_releases(world), *_left_over(world)]
 

@@ -36,7 +36,7 @@ class Bench:
     def __init__(self, name: str, folder: Path) -> None:
         self.name = name
         self.scenario: Scenario = SCENARIOS[name]
-        self.world = World(folder=folder)
+        self.world: World = self.scenario.world(folder=folder)
         folder.mkdir(parents=True)
         self._must("prepare", lambda: self.scenario.prepare(self.world))
         self.before = {identity.rpartition(":")[0] for identity in listed(self.world)}

@@ -4,16 +4,18 @@ the command line. Acting again is how it is mended: nobody but a pass ever tidie
 import hashlib
 import json
 import shutil
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from reconciler.backends.protocol import ServingRuntime
+from reconciler.domain.machine.backends import BackendSettings
 from reconciler.domain.recorded import Suspension
 from reconciler.domain.sources.locked import LockedFile, LockedSource
-from reconciler.engine.machine import Machine, locked_machine, open_machine
-from reconciler.engine.options import Reporter
+from reconciler.engine.machine import NO_TRAITS, Machine, Traits, locked_machine, open_machine
+from reconciler.engine.options import Options, Reporter
 from reconciler.engine.pass_result import PassResult
 from reconciler.engine.reconciler import run_pass
 from reconciler.host import durable
@@ -24,7 +26,7 @@ from reconciler.sources.git.address import Remote
 from reconciler.sources.git.runner import Credentials
 from reconciler.sources.manifests import load
 from tests.at_rest import edit_catalog
-from tests.crash.stand_ins import FAILS, options
+from tests.crash.stand_ins import FAILS, StandInCache, make_runtime, options
 from tests.git_server import Repository
 from tests.machine import TestMachine
 
@@ -44,12 +46,23 @@ class World(TestMachine):
         if not model.exists():
             shutil.copytree(CAPITALS, model)
 
+    @property
+    def traits(self) -> Traits:
+        return NO_TRAITS
+
+    def options(self, **more: Any) -> Options:
+        return options(**more)
+
+    def wrong_copies(self) -> Iterator[str]:
+        """Where the runtime serves copies of its own: what is wrong with those that it shows."""
+        yield from ()
+
     def opened(self) -> Machine:
-        return open_machine(str(self.root), str(self.cache))
+        return open_machine(str(self.root), str(self.cache), self.traits)
 
     def apply(self, **more: Any) -> PassResult:
-        with locked_machine(str(self.root), str(self.cache), command="apply") as machine:
-            return run_pass(machine, load(str(self.manifests)), Reporter(), options(**more))
+        with locked_machine(str(self.root), str(self.cache), command="apply", traits=self.traits) as machine:
+            return run_pass(machine, load(str(self.manifests)), Reporter(), self.options(**more))
 
     def applied(self) -> None:
         result = self.apply()
@@ -69,6 +82,51 @@ class World(TestMachine):
         return Repository(self.folder / "git")
 
 
+class CacheWorld(World):
+    """The machine has Foundry Local 0.5 to 1.x: what serves are copies in its cache, which our own process makes."""
+
+    @property
+    def traits(self) -> Traits:
+        return Traits(backends=(BackendSettings(name="foundry-local-1", catalog=str(self.cache)),))
+
+    def options(self, **more: Any) -> Options:
+        def runtime(catalog: str, scratch: str, log: str) -> ServingRuntime:
+            if catalog != str(self.cache):
+                return make_runtime(catalog, scratch, log)
+            return StandInCache(catalog, scratch=scratch, log=log)
+
+        return replace(options(**more), make_runtime=runtime)
+
+    def copies(self) -> Iterator[tuple[Path, Any]]:
+        """Those that the runtime would show, with their marks; None for one that cannot be read."""
+        for name in sorted((self.cache / "reconciler").glob("*/inference_model.json")):
+            if (name.parent / "genai_config.json").exists():
+                try:
+                    yield name.parent, json.loads((name.parent / "reconciler.json").read_bytes())["body"]
+                except (OSError, ValueError, LookupError):
+                    yield name.parent, None
+
+    def index(self) -> dict[str, Any]:
+        return {
+            mark["id"]: {"model_path": mark["path"], "model_info": {"stringProperties": mark["properties"]}}
+            for _, mark in self.copies()
+            if mark is not None
+        }
+
+    def wrong_copies(self) -> Iterator[str]:
+        for folder, mark in self.copies():
+            if mark is None:
+                yield f"{folder.name}: no mark"
+                continue
+            for file in mark["files"]:
+                path = folder / file["path"]
+                found = hashlib.sha256(path.read_bytes()).hexdigest() if path.exists() else "gone"
+                if file["digest"] != f"sha256:{found}":
+                    yield f"{folder.name}: {file['path']} is {found}, promised is {file['digest']}"
+            if json.loads((folder / "inference_model.json").read_bytes())["Name"] != mark["id"]:
+                yield f"{folder.name}: the runtime knows it by another name"
+
+
 @dataclass(frozen=True, kw_only=True)
 class Scenario:
     """`damaged`: what is served was damaged before, so the checks that want it whole wait for the pass that mends it.
@@ -78,6 +136,7 @@ class Scenario:
     act: Callable[[World], object]
     damaged: bool = False
     converges: bool = True
+    world: type[World] = World
 
 
 def overwrite(path: Path, data: bytes) -> None:
@@ -297,6 +356,33 @@ def _apply_confirmed(world: World) -> PassResult:
     return world.apply(confirm=True)
 
 
+def _one(world: World) -> None:
+    world.has_source()
+    world.declare("one")
+
+
+def _one_served(world: World) -> None:
+    _one(world)
+    world.applied()
+
+
+def _one_to_replace(world: World) -> None:
+    _one_served(world)
+    world.declare("one", template="phi3")
+
+
+def _one_to_remove(world: World) -> None:
+    _one_served(world)
+    (world.manifests / "one.yaml").unlink()
+
+
+def _copy_to_mend(world: World) -> None:
+    _one_served(world)
+    folder = world.cache / "reconciler" / "one-int4-1"
+    overwrite(folder / "genai_config.json", b"edited")
+    (folder / "inference_model.json").unlink()
+
+
 SCENARIOS: dict[str, Scenario] = {
     "first-apply": Scenario(prepare=_nothing_served, act=_apply),
     "change-releases": Scenario(prepare=_two_releases_to_change, act=_apply),
@@ -320,5 +406,9 @@ SCENARIOS: dict[str, Scenario] = {
     "fetch-git-anew": Scenario(prepare=_torn_mirror, act=_follow),
     "fetch-hub": Scenario(prepare=lambda world: None, act=_fetch),
     "fetch-hub-again": Scenario(prepare=_fetched_and_damaged, act=_fetch),
+    "cache-register": Scenario(prepare=_one, act=_apply, world=CacheWorld),
+    "cache-replace": Scenario(prepare=_one_to_replace, act=_apply, world=CacheWorld),
+    "cache-remove": Scenario(prepare=_one_to_remove, act=_apply_confirmed, world=CacheWorld),
+    "cache-mend": Scenario(prepare=_copy_to_mend, act=_apply, damaged=True, world=CacheWorld),
     "drop-source": Scenario(prepare=_fetch, act=_drop_source),
 }

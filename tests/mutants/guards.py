@@ -282,6 +282,7 @@ MUTANTS = (
     _("gate: a cosine below its bar fails", _EMBEDDINGS, "short = False"),
     _("gate: the nearest text is the one that was named", _EMBEDDINGS, "True"),
     _("gate: two texts have two embeddings", _EMBEDDINGS),
+    _("a copy is read, whatever its stamp says", _DROPPED),
     _("what this runtime was never seen to serve is not registered", _DROPPED),
     _("gate: growth is judged", _ENDURANCE, "growth, bar = 0.0, float(self.max_memory_growth)"),
     _("gate: drift is judged", _ENDURANCE, "drift = 1.0, self.max_latency_drift"),

@@ -23,6 +23,7 @@ from reconciler.host.codec import seal, unseal
 from reconciler.host.lock import hold
 from reconciler.operations.verify import verify
 from tests.at_rest import edit_catalog, entry, opened
+from tests.backends.test_dropped_folders import rot
 from tests.machine import TestMachine, tree
 
 VARIANT = "capitals-int4"
@@ -329,6 +330,24 @@ def test_what_one_of_two_runtimes_lacks_is_found(machine: TestMachine) -> None:
     assert [(one.code, one.message) for one in verify(both)] == [
         ("RegistrationDamaged", "not registered in foundry-local-1")
     ]
+
+
+def test_rot_in_a_copy_that_another_runtime_has_is_found(machine: TestMachine) -> None:
+    other = BackendSettings(name="foundry-local-1", catalog=str(machine.folder / "cache-1"))
+    both = open_machine(str(machine.root), str(machine.cache), Traits(backends=(BackendSettings(), other)))
+    (entry,) = (one for one in both.backend.registrations() if one.owner)
+    with both.backend.runtime(scratch=str(machine.root / "staging" / "x"), log="", stamps=both.stamps) as runtime:
+        ours = {name: text for name, text in entry.properties.items() if name.startswith("reconciler_")}
+        runtime.register(entry.path, entry.id, ours)
+    assert verify(both) == ()
+    name, _, number = entry.id.rpartition(":")
+    rot(machine.folder / "cache-1" / "reconciler" / f"{name}-{number}", "tokenizer.json")
+    (finding,) = verify(both)
+    assert (finding.code, finding.message) == (
+        "RegistrationDamaged",
+        "tokenizer.json changed in the cache (foundry-local-1)",
+    )
+    assert "`touch` it" in finding.hint
 
 
 def test_rot_behind_an_unchanged_stamp_is_found_and_a_touch_makes_the_next_pass_see_it(machine: TestMachine) -> None:

@@ -56,7 +56,12 @@ class Judge:
         seen = self._look(tree)
         if seen.listed is None and point.open:  # it is Foundry Local that flushes nothing: docs/critiques.md
             return []
-        found = [*promises.wrong_releases(seen), *promises.ownerless(seen), *promises.damaged_records(seen)]
+        found = [
+            *promises.wrong_releases(seen),
+            *promises.wrong_copies(seen),
+            *promises.ownerless(seen),
+            *promises.damaged_records(seen),
+        ]
         found += ["the catalog is torn"] if seen.listed is None else []
         found += promises.unbacked_records(seen, self._pruned)
         found += promises.forgotten_releases(seen, self._recorded)

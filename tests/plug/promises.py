@@ -35,7 +35,8 @@ class Look:
     def _listed(self) -> dict[str, tuple[str, dict[str, str]]] | None:
         """id -> (folder, properties); None for a catalog that cannot be read."""
         if CATALOG not in self.tree:
-            return {}
+            marks = (mark for _, mark in self.copies() if mark is not None)
+            return {mark["id"]: (mark["path"].removeprefix(self._root), mark["properties"]) for mark in marks}
         document = self.json(CATALOG)
         if document is None:
             return None
@@ -43,6 +44,14 @@ class Look:
             one["model_info"]["id"]: (one["model_path"].removeprefix(self._root), one["model_info"]["stringProperties"])
             for one in document["models"]
         }
+
+    def copies(self) -> Iterator[tuple[str, Any]]:
+        """What Foundry Local 0.5 to 1.x would show of ours, with its mark; None for one that cannot be read."""
+        for path in self.tree:
+            folder, _, name = path.rpartition("/")
+            is_named = folder.startswith("cache/reconciler/") and name == "inference_model.json"
+            if is_named and f"{folder}/genai_config.json" in self.tree:
+                yield folder, self.sealed(f"{folder}/reconciler.json")
 
     def data(self, path: str) -> bytes | None:
         held = self.tree.get(path)
@@ -101,6 +110,18 @@ def wrong_releases(look: Look) -> Iterator[str]:
                 yield f"{identity}: {name} is {found.get(name)}, promised is {promised.get(name)}"
             elif look.tree[f"{folder}/{name}"][2] & READABLE != READABLE:
                 yield f"{identity}: {name} can be read by its owner only"
+
+
+def wrong_copies(look: Look) -> Iterator[str]:
+    """I1, where the runtime serves copies: what it shows is whole, and known to be ours."""
+    for folder, mark in look.copies():
+        if mark is None:
+            yield f"{folder}: no mark"
+            continue
+        for file in mark["files"]:
+            held = look.tree.get(f"{folder}/{file['path']}")
+            if held is None or held[1] != file["digest"].removeprefix("sha256:"):
+                yield f"{folder}: {file['path']} is {held and held[1]}, promised is {file['digest']}"
 
 
 def ownerless(look: Look) -> Iterator[str]:

@@ -56,7 +56,8 @@ class FoundryLocal:
     def sdk_version(self) -> str:
         return installed_versions((SDK,)).get(SDK, "")
 
-    def registrations(self) -> tuple[Registration, ...]:
+    def registrations(self, *, every_byte: bool = False) -> tuple[Registration, ...]:
+        """There are no copies: it loads the served folders."""
         return read_index(self.catalog)
 
     def runtime(

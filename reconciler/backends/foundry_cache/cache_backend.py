@@ -37,8 +37,8 @@ class FoundryLocalCache(FoundryLocal):
     def sdk_version(self) -> str:
         return version_in(self.sdk, SDK) if self.sdk else ""
 
-    def registrations(self) -> tuple[Registration, ...]:
-        return found_in(self.catalog)
+    def registrations(self, *, every_byte: bool = False) -> tuple[Registration, ...]:
+        return found_in(self.catalog, every_byte=every_byte)
 
     def runtime(
         self,

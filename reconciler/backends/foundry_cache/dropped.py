@@ -64,10 +64,11 @@ def place_of(cache: str, identity: str) -> str:
     return os.path.join(cache, PUBLISHER, f"{name}-{number}")
 
 
-def found_in(cache: str) -> tuple[Registration, ...]:
-    """All models that the runtime would find, ours first. Raises CatalogBroken where the cache cannot be read."""
+def found_in(cache: str, *, every_byte: bool = False) -> tuple[Registration, ...]:
+    """All models that the runtime would find, ours first; with `every_byte` ours are read, whatever their stamps say.
+    Raises CatalogBroken where the cache cannot be read."""
     try:
-        ours = tuple(_ours(cache))
+        ours = tuple(_ours(cache, every_byte=every_byte))
         others = tuple(_others(cache, {place_of(cache, one.id) for one in ours}))
     except OSError as error:
         hint = "let this user read it, or name another cache: nothing is changed until then"
@@ -146,14 +147,16 @@ def _sealed(identity: str, source: str, properties: Mapping[str, str], files: li
     return seal({"formatVersion": FORMAT_VERSION, **_CODEC.write(mark)})
 
 
-def _ours(cache: str) -> Iterator[Registration]:
+def _ours(cache: str, *, every_byte: bool) -> Iterator[Registration]:
     folder = os.path.join(cache, PUBLISHER)
     names = sorted(os.listdir(folder)) if os.path.isdir(folder) else []
     for name in names:
         variant, _, number = name.rpartition("-")
         mark = mark_in(cache, f"{variant}:{number}") if number.isdecimal() else None
         if mark is not None:
-            damage = tuple(f"{text} in the cache" for text in _damage(mark, os.path.join(folder, name)))
+            damage = tuple(
+                f"{text} in the cache" for text in _damage(mark, os.path.join(folder, name), every_byte=every_byte)
+            )
             yield Registration(id=mark.id, path=mark.path, properties=mark.properties, damage=damage)
 
 
@@ -196,7 +199,7 @@ def _name_in(folder: str) -> str:
     return name if number.isdecimal() and int(number) <= LARGEST_NUMBER else ""
 
 
-def _damage(mark: DropMark, folder: str) -> Iterator[str]:
+def _damage(mark: DropMark, folder: str, *, every_byte: bool = False) -> Iterator[str]:
     for file in mark.files:
         path = os.path.join(folder, file.path)
         try:
@@ -206,16 +209,18 @@ def _damage(mark: DropMark, folder: str) -> Iterator[str]:
             continue
         if not file.digest and os.path.exists(path):  # a link, in a cache that is thrown away
             continue
-        if not stat.S_ISREG(status.st_mode) or not _is_as_dropped(path, status, file, mark):
+        if not stat.S_ISREG(status.st_mode) or not _is_as_dropped(path, status, file, mark, every_byte):
             yield f"{file.path} changed"
 
 
-def _is_as_dropped(path: str, status: os.stat_result, file: DroppedFile, mark: DropMark) -> bool:
+def _is_as_dropped(
+    path: str, status: os.stat_result, file: DroppedFile, mark: DropMark, every_byte: bool = False
+) -> bool:
     """By its stamp; or because it is the served file itself, whose content is looked at there; or by its bytes."""
-    stamp = stamp_of(status)
-    return (
-        stamp == file.stamp or _is_same(status, os.path.join(mark.path, file.path)) or _hash(path, stamp) == file.digest
-    )
+    stamp, served = stamp_of(status), os.path.join(mark.path, file.path)
+    if every_byte:  # guard: a copy is read, whatever its stamp says
+        return _is_same(status, served) or _bytes_of(path) == file.digest
+    return stamp == file.stamp or _is_same(status, served) or _hash(path, stamp) == file.digest
 
 
 def _is_same(status: os.stat_result, other: str) -> bool:
@@ -228,6 +233,11 @@ def _is_same(status: os.stat_result, other: str) -> bool:
 @lru_cache(1024)
 def _hash(path: str, stamp: str) -> str:
     """Once for each stamp."""
+    return _bytes_of(path)
+
+
+def _bytes_of(path: str) -> str:
+    """Their digest; "" where they cannot be read."""
     try:
         return StampBook.empty().digest(path)
     except OSError:
