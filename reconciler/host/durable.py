@@ -318,13 +318,23 @@ def _give_back(path: str) -> None:
 def _reflink(source: str, destination: str) -> bool:
     """Only an attempt: where it fails for whatever reason, the next way says what is wrong."""
     try:
-        with open(source, "rb") as original, _new_file(destination, 0o444) as clone:
-            system.clone(original.fileno(), clone.fileno())
+        if system.CLONES_BY_NAME:
+            _clone_as(source, destination)
+        else:
+            with open(source, "rb") as original, _new_file(destination, 0o444) as clone:
+                system.clone(original.fileno(), clone.fileno())
     except OSError:
         if os.path.lexists(destination):  # it could not be given back, and stands in the way of the next
             os.unlink(destination)
         return False
     return True
+
+
+def _clone_as(source: str, destination: str) -> None:
+    _step("create")
+    system.clone_as(source, destination)
+    os.chmod(destination, 0o444)
+    _flush(destination)
 
 
 def _hardlink(source: str, destination: str) -> bool:

@@ -14,6 +14,7 @@ from contextlib import suppress
 import psutil
 
 from reconciler.domain.measured import MemorySample
+from reconciler.host import system
 
 ROUNDS = 50  # of looking for more, while a process multiplies
 LAST_SECONDS, LOOK_SECONDS = 2.0, 0.005  # for the killed to be gone, and between two looks
@@ -53,14 +54,8 @@ def resident(pid: int) -> int:
 def memory_of(pid: int) -> int:
     """Bytes without what the system can drop because it is in a file: mapped weights do not count. On Linux psutil's
     quick figures hold mapped files too, and its exact one leaves out memory files (tmpfs)."""
-    if sys.platform == "win32":
-        with suppress(psutil.Error):
-            return int(psutil.Process(pid).memory_info().private)
-        return 0
     if not IS_LINUX:
-        with suppress(psutil.Error):
-            return int(psutil.Process(pid).memory_full_info().uss)
-        return 0
+        return system.private_memory(pid)
     return sum(
         int(line.split()[1]) * 1024
         for line in _text(f"/proc/{pid}/status").splitlines()

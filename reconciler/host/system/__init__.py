@@ -7,6 +7,7 @@ import sys
 
 if sys.platform == "win32":
     from reconciler.host.system.windows import (
+        CLONES_BY_NAME,
         ENDING,
         FORKS,
         HAS_OWNERS,
@@ -17,6 +18,7 @@ if sys.platform == "win32":
         Group,
         allocated,
         clone,
+        clone_as,
         flush_folder,
         fsync,
         group_id,
@@ -28,6 +30,7 @@ if sys.platform == "win32":
         machine,
         patiently,
         peak_memory,
+        private_memory,
         release,
         settle_streams,
         try_lock,
@@ -36,6 +39,7 @@ if sys.platform == "win32":
     )
 else:
     from reconciler.host.system.posix import (
+        CLONES_BY_NAME,
         ENDING,
         FORKS,
         HAS_OWNERS,
@@ -46,6 +50,7 @@ else:
         Group,
         allocated,
         clone,
+        clone_as,
         flush_folder,
         fsync,
         group_id,
@@ -57,6 +62,7 @@ else:
         machine,
         patiently,
         peak_memory,
+        private_memory,
         release,
         settle_streams,
         try_lock,
@@ -65,6 +71,7 @@ else:
     )
 
 __all__ = [
+    "CLONES_BY_NAME",
     "ENDING",
     "FORKS",
     "HAS_OWNERS",
@@ -75,6 +82,7 @@ __all__ = [
     "Group",
     "allocated",
     "clone",
+    "clone_as",
     "flush_folder",
     "fsync",
     "group_id",
@@ -86,6 +94,7 @@ __all__ = [
     "machine",
     "patiently",
     "peak_memory",
+    "private_memory",
     "release",
     "settle_streams",
     "try_lock",

@@ -1,6 +1,7 @@
 """Linux and macOS: the names of `host.system`. On macOS by reading only: it never ran there (docs/platforms.md)."""
 
 import contextlib
+import ctypes
 import errno
 import fcntl
 import os
@@ -16,6 +17,8 @@ assert sys.platform != "win32"
 T = TypeVar("T")
 
 FICLONE = 0x40049409
+CLONES_BY_NAME: Final = sys.platform == "darwin"  # APFS gives a clone its name at once: `clone_as`, not `clone`
+NO_FOLLOW, NO_OWNER = 1, 2  # CLONE_NOFOLLOW, CLONE_NOOWNERCOPY
 FULL_FLUSH = 51  # F_FULLFSYNC of macOS, where fsync leaves the bytes in the cache of the disk
 
 # macOS kills a fork that uses its frameworks after threads have run, and numeric libraries start threads.
@@ -74,6 +77,25 @@ def peak_memory() -> int:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
 
 
+class _Usage(ctypes.Structure):
+    """rusage_info_v0 of macOS."""
+
+    _fields_ = (
+        ("uuid", ctypes.c_uint8 * 16),
+        ("others", ctypes.c_uint64 * 7),
+        ("footprint", ctypes.c_uint64),
+        ("times", ctypes.c_uint64 * 2),
+    )
+
+
+def private_memory(pid: int) -> int:
+    """macOS: bytes without what the system can drop because it is in a file; 0 for a process that is gone or another
+    user's. psutil's figure of that kind is for root alone there."""
+    usage = _Usage()
+    done = ctypes.CDLL(None).proc_pid_rusage(pid, 0, ctypes.byref(usage))
+    return int(usage.footprint) if done == 0 else 0
+
+
 def try_lock(descriptor: int) -> bool:
     """Whether this process now has the lock of an open file. The system drops it with the file."""
     try:
@@ -101,6 +123,15 @@ def clone(original: int, copy: int) -> None:
     if not sys.platform.startswith("linux"):
         raise OSError(errno.ENOTSUP, os.strerror(errno.ENOTSUP))
     fcntl.ioctl(copy, FICLONE, original)
+
+
+def clone_as(original: str, copy: str) -> None:
+    """As `clone`, to a name that is free. OSError where that cannot be (another volume, or no APFS)."""
+    library = ctypes.CDLL(None, use_errno=True)
+    flags = ctypes.c_uint32(NO_FOLLOW | NO_OWNER)
+    if library.clonefile(os.fsencode(original), os.fsencode(copy), flags) != 0:
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number), copy)
 
 
 def release(path: str) -> None:

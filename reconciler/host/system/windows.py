@@ -33,6 +33,8 @@ ENDING: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGBREAK)  # the last: Ct
 STOPPING: Final = frozenset({signal.SIGTERM, signal.SIGBREAK})
 WAKING: Final = None
 
+CLONES_BY_NAME: Final = False
+
 _DENIED, _SHARING, _LOCKED, _NOT_EMPTY = 5, 32, 33, 145
 _PAUSES = (0.01, 0.02, 0.05, 0.1, 0.2, 0.4)  # seconds: a virus scanner or an indexer lets go within that
 _EXTENDED_LIMITS, _KILL_ON_CLOSE = 9, 0x2000
@@ -145,6 +147,13 @@ def peak_memory() -> int:
     return int(psutil.Process().memory_info().peak_wset)
 
 
+def private_memory(pid: int) -> int:
+    """Bytes without what the system can drop because it is in a file; 0 for a process that may not be looked at."""
+    with contextlib.suppress(psutil.Error):
+        return int(psutil.Process(pid).memory_info().private)
+    return 0
+
+
 def try_lock(descriptor: int) -> bool:
     """Whether this process now has the lock of an open file. The system drops it with the file."""
     handle, where = msvcrt.get_osfhandle(descriptor), _Overlapped()
@@ -168,6 +177,11 @@ def flush_folder(path: str, flush: Callable[[str, int], None]) -> None:
 def clone(original: int, copy: int) -> None:
     """Give an empty file the blocks of another: ReFS could, but does not here."""
     raise OSError(errno.ENOTSUP, os.strerror(errno.ENOTSUP))
+
+
+def clone_as(original: str, copy: str) -> None:
+    """As `clone`, to a name that is free: nor this."""
+    raise OSError(errno.ENOTSUP, os.strerror(errno.ENOTSUP), copy)
 
 
 def release(path: str) -> None:
