@@ -99,6 +99,7 @@ class Reason(StrEnum):
         "HasDependents",
         "it is to go, and a model that depends on it is still served: that one goes first",
     )
+    PRECISION_CHANGED = ("PrecisionChanged", "precisions: auto chose another one for this machine, and that one serves")
     AWAITING_PRECISION = (
         "AwaitingPrecision",
         "precisions: auto chose another one, which is not served yet: this one serves until then",

@@ -148,6 +148,7 @@ def _guard(
 
 def _prune(orphan: _Served, desired: Desired) -> PruneVariant:
     reason = Reason.NOT_SELECTED if orphan.model in desired.not_selected else Reason.ORPHANED
+    reason = Reason.PRECISION_CHANGED if orphan.model in desired.chosen else reason
     return PruneVariant(
         reason=Reason.POLICY_DENIED if orphan.variant in desired.retired else reason,
         variant=orphan.variant,

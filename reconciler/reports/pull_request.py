@@ -72,6 +72,9 @@ def _plan_parts(view: Shown) -> Iterator[str]:
         yield ""
     for hold in view["held"]:
         yield f"- {for_markdown(hold['variant'])} is held back ({hold['reason']}): {for_markdown(hold['message'])}"
+    yield from (
+        f"- {for_markdown(one['model'])}: precision {for_markdown(one['message'])}" for one in view.get("chosen", ())
+    )
     yield from (f"- :x: {for_markdown(problem_line(problem))}" for problem in by_cause(view["problems"]))
     yield from (f"- :warning: {for_markdown(problem_line(warning))}" for warning in by_cause(view["warnings"]))
     for change in view["changes"]:

@@ -36,7 +36,7 @@ def plan_text(view: Shown) -> str:
     body += [f". {one['message']} ({one['reason']})" for one in view["later"]]
     body += [f"? {_policy_text(one)}" for one in view["policies"] if one["result"] == WARN]
     body += [f". {one['model']}: not for this machine: {one['message']}" for one in view["notSelected"]]
-    body += [f". {one['model']}: precision {one['message']}" for one in view["chosen"]]
+    body += [f". {one['model']}: precision {one['message']}" for one in view.get("chosen", ())]
     body += [*gate_lines(view), *(f". {line}" for line in working_lines(view.get("working")))]
     head = [f"revision {view['revision']}", ""] if view["revision"] else []
     return terminal_lines([*head, *body, *([""] if body else []), f"Plan: {summary(view)}."])

@@ -10,6 +10,7 @@ from reconciler.domain.errors import Problem
 from reconciler.domain.machine.precision_choice import Capacity, Choosing, PrecisionNeeds
 from reconciler.planner.conditions import judge
 from reconciler.planner.precision_choice import Choice, choose, chosen_for
+from reconciler.reports.pull_request import plan_comment
 from reconciler.reports.render import plan_text
 from reconciler.reports.view import plan_view
 from tests.planner.world import World, desired, release, wanted
@@ -155,7 +156,8 @@ def test_the_other_one_serves_until_the_chosen_one_does() -> None:
     for change in plan.changes:
         after = after.carry_out(change, smaller)
     assert set(after.serving()) == {"capitals-fp32", "capitals-int4", "other-int4"}
-    assert next((one.action, one.variant) for one in after.plan(smaller).changes) == ("prune", "capitals-fp32")
+    prune = after.plan(smaller).changes[0]
+    assert (prune.action, prune.reason, prune.variant) == ("prune", "PrecisionChanged", "capitals-fp32")
 
 
 def test_the_reason_stands_in_plan_and_conditions() -> None:
@@ -163,6 +165,7 @@ def test_the_reason_stands_in_plan_and_conditions() -> None:
     world = World()
     plan = world.plan(want)
     assert ". capitals: precision fp32: 6.0 GiB of 64.0 GiB" in plan_text(plan_view(plan))
+    assert "- capitals: precision fp32: 6.0 GiB of 64.0 GiB" in plan_comment(plan_view(plan))
     conditions = judge(want, world.observed, {}, plan, {}, "2027-01-01T00:00:00Z")
     assert conditions["capitals-fp32"]["PrecisionChosen"].message == want.chosen["capitals"]
     assert "PrecisionChosen" not in conditions["other-int4"]
