@@ -74,6 +74,7 @@ ENDINGS = {"SIGTERM": (_RAISED.format("SIGTERM"), 0), "Ctrl-C": (_RAISED.format(
 if ON_WINDOWS:
     ENDINGS["Ctrl-Break"] = (_RAISED.format("SIGBREAK"), 0)
     ENDINGS |= {"a closed window": (_EVENT.format(2), 0), "a shutdown": (_EVENT.format(6), 0)}
+    ENDINGS["a user who logs off"] = (_EVENT.format(5) + "; time.sleep(1); sys.exit(7)", 7)  # it goes on
 
 
 @pytest.mark.parametrize(("send", "code"), ENDINGS.values(), ids=ENDINGS)

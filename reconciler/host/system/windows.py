@@ -52,8 +52,7 @@ _kernel.GetCurrentProcess.restype = wintypes.HANDLE
 _kernel.LockFileEx.argtypes = (wintypes.HANDLE, *(wintypes.DWORD,) * 4, wintypes.LPVOID)
 _LOCK_AT_ONCE = 3  # exclusive, or not at all
 
-# Events of a console after which Windows ends the process, whatever it does: a closed window, a log-off, a shutdown.
-_LAST_EVENTS = (2, 5, 6)
+_CLOSED, _LOGGED_OFF, _SHUTDOWN = 2, 5, 6  # events of a console
 _ConsoleHandler = ctypes.WINFUNCTYPE(wintypes.BOOL, wintypes.DWORD)
 _kernel.SetConsoleCtrlHandler.argtypes = (_ConsoleHandler, wintypes.BOOL)
 _handlers: list[Any] = []  # which must live as long as Windows may call them
@@ -113,11 +112,14 @@ def kill_own_group() -> None:
 
 
 def hear_shutdown(seconds: float) -> None:
-    """Windows ends a process as soon as its handler of a closed window, a log-off or a shutdown returns. So that it can
-    end by itself, ours raises SIGBREAK and returns `seconds` later; Windows itself waits for five."""
+    """Windows ends a process as soon as its handler of a closed window or a shutdown returns. So that it can end by
+    itself, ours raises SIGBREAK and returns `seconds` later; Windows itself waits for five. That a user logs off only
+    services are told, and of any user: nothing ends then, where the C library would make it a SIGBREAK, too."""
 
     def handle(event: int) -> bool:
-        if event not in _LAST_EVENTS:
+        if event == _LOGGED_OFF:
+            return True
+        if event not in (_CLOSED, _SHUTDOWN):
             return False  # the C library's handler makes a signal of it
         _thread.interrupt_main(signal.SIGBREAK)
         time.sleep(seconds)
