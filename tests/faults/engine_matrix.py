@@ -130,8 +130,8 @@ class FaultBench(Bench):
     def _kept(self, fault: str) -> tuple[str, list[str]]:
         """Two passes of one machine, the second one undisturbed; what served goes on between them."""
         world, more = self.world, {"confirm": self.scenario.act is scenarios._apply_confirmed}
-        chosen = stand_ins.options(**more)
-        with locked_machine(str(world.root), str(world.cache), command="run") as machine:
+        chosen = world.options(**more)
+        with locked_machine(str(world.root), str(world.cache), command="run", traits=world.traits) as machine:
             parsed = load(str(world.manifests))
             try:
                 with self._refusing(fault):
