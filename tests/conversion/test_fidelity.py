@@ -54,7 +54,7 @@ def test_a_faithful_conversion_passes(
     config = json.loads((zoo[name] / "config.json").read_text())
     assert refusal(config, precision, Target()) is None
     assert rejections(judge(GateSpec(), precision, found, None)) == ()
-    assert found.positions > 1000
+    assert found.positions >= 500
     assert found.prompts == TEXTS_DIGEST
 
 
@@ -69,7 +69,7 @@ def test_a_ready_folder_is_compared_whatever_its_graph_is_called(converter: Conv
     original = EXAMPLES / "capitals" / "model"
     found = converter.compare(recipe_of(look(original), "int4"), str(original), str(ready), timeout=120)
     assert rejections(judge(GateSpec(), "int4", found.fidelity, None)) == ()
-    assert found.fidelity.top1_agreement > 0.9
+    assert found.fidelity.top1_agreement > 0.85
     assert found.reference is not None
 
 

@@ -28,6 +28,7 @@ LONGEST = 1024  # tokens of one row
 WORK = 1 << 34  # places times weights
 LOGITS = 1 << 25  # numbers
 LEAST = 48
+MOST = 512  # of the texts: only models of less than 33 million weights are allowed more, and nothing new shows there
 BEYOND = 64  # places that are read where a stretched rotation begins
 
 
@@ -101,7 +102,7 @@ def _rows(artifact: str, places: int, whole: int) -> list[list[int]]:
     tokenizer = Tokenizer.from_file(os.path.join(artifact, "tokenizer.json"))
     with open(os.path.join(artifact, "genai_config.json"), encoding="utf-8") as file:
         context = int(json.load(file)["model"]["context_length"])
-    each = -(-places // len(TEXTS))
+    each = -(-min(places, MOST) // len(TEXTS))
     texts = [tokenizer.encode(text, add_special_tokens=False).ids[:each] for text in TEXTS]
     tokens = [token for text in texts for token in text]
     beyond = whole + BEYOND if whole > 1 and tokens else 0
