@@ -29,7 +29,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.skipif(not hasattr(os, "fork"), reas
 
 LIAR = "tests.faults.lying_olive"
 TIMEOUT, SHORT = 600.0, 5.0  # seconds
-MEMORY = 768 << 20
+MEMORY = 1 << 30  # a child that was forked and runs nothing yet counts its parent's once more
 LOGS = 6 << 20  # bytes, of all attempts together: one floods
 FAILED, LOST = "ConversionFailed", "ConverterLost"
 PERMANENT, TEMPORARY = True, False

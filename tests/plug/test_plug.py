@@ -83,7 +83,11 @@ def test_every_flush_and_order_that_the_source_names_has_a_mutant() -> None:
 
 
 # An exported archive lies in no root, and no scenario shows it: tests/registry/test_archive.py sees that it is flushed.
-ELSEWHERE = ("reconciler/registry/oci_tar.py", "durable.flush_file(part)")
+# A clone that is made by its name is for macOS alone, where none of this runs.
+ELSEWHERE = [
+    ("reconciler/host/durable.py", "_flush(destination)"),
+    ("reconciler/registry/oci_tar.py", "durable.flush_file(part)"),
+]
 
 
 def test_every_flush_of_the_program_is_taken_out_by_a_mutant() -> None:
@@ -97,7 +101,7 @@ def test_every_flush_of_the_program_is_taken_out_by_a_mutant() -> None:
         if isinstance(node, ast.Expr) and FLUSHES_SOMETHING.match(ast.unparse(node))
     ]
     assert len(flushes) >= 15
-    assert [call for call in flushes if call not in taken] == [ELSEWHERE]
+    assert sorted(call for call in flushes if call not in taken) == ELSEWHERE
 
 
 @cache
