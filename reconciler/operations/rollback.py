@@ -11,6 +11,7 @@ from dataclasses import replace
 
 from reconciler.domain.desired import Desired, DesiredRelease
 from reconciler.domain.errors import LockHeld, PermanentError, ReconcilerError
+from reconciler.domain.gate_spec import GateSpec
 from reconciler.domain.history import HistoryEntry, Rollback, good_ones
 from reconciler.domain.observed import Observed
 from reconciler.domain.plan import Outcome
@@ -219,6 +220,7 @@ def _declaring(machine: Machine, past: HistoryEntry) -> VariantDeclaration:
         source_bytes=0,
         predicted_bytes=0,
         peak_bytes=0,
+        gates=GateSpec(task=past.release.task),
         protected=release is not None and release.protected,
         retain_for=RETAIN,
     )

@@ -18,9 +18,6 @@ from reconciler.domain.release import Release
 from reconciler.gates.fidelity import FidelityGate
 from reconciler.gates.judgement import rejection_text, verdicts_of, with_verdicts
 
-# A release that served here before, and that a user rolled back to, is only checked to load and to answer.
-ROLLBACK_GATES = GateSpec.of(FidelityGate(skip="rolled back to"))
-
 
 def effective(desired: Desired, observed: Observed, recorded: Recorded) -> Desired:
     """`desired` with its verdicts, and with the releases that are to be served in place of those that git declares."""
@@ -43,15 +40,26 @@ def _effective(wanted: DesiredRelease, observed: Observed, recorded: Recorded) -
         return _by_hand(wanted, rollback, observed, why)
     refused = (wanted.release.digest, *(rollback.refused if rollback is not None else ()))
     for one in good_ones(history, refused):
-        candidate = replace(wanted, release=one.release, verdicts=None)
+        gates = _gates_of_its_task(wanted, one.release)
+        candidate = replace(wanted, release=one.release, gates=gates, verdicts=None)
         if is_obtainable(one.release, observed) and not fails_here(candidate, recorded):
             served_once = any(past.number and past.digest == wanted.release.digest for past in history)
             message = f"{why}; an earlier release is served instead" if served_once else why
             override = ReleaseOverride(
                 release=wanted.release, reason=Reason.GATE_FAILED, message=message, refused=refused
             )
-            return _overridden(wanted, one.release, replace(override, verdicts=wanted.verdicts))
+            return _overridden(candidate, one.release, replace(override, verdicts=wanted.verdicts))
     return wanted
+
+
+def _gates_of_its_task(wanted: DesiredRelease, release: Release) -> GateSpec:
+    """Bars for another task say nothing of it: then it has the usual gates of its own."""
+    return wanted.gates if release.task == wanted.gates.task else GateSpec(task=release.task)
+
+
+def rollback_gates(release: Release) -> GateSpec:
+    """A release that served here before, and that a user rolled back to, is only checked to load and to answer."""
+    return GateSpec.of(FidelityGate(skip="rolled back to"), task=release.task)
 
 
 def _still_holds(rollback: Rollback, history: History) -> bool:
@@ -74,7 +82,8 @@ def _by_hand(wanted: DesiredRelease, rollback: Rollback, observed: Observed, why
     if not is_obtainable(rollback.to.release, observed):
         gone = f"{message}; {rollback.to.id} cannot be made again: its artifact is gone or not trusted"
         return replace(wanted, override=replace(override, message=gone, stays=True))
-    return replace(_overridden(wanted, rollback.to.release, override), gates=ROLLBACK_GATES)
+    back = _overridden(wanted, rollback.to.release, override)
+    return replace(back, gates=rollback_gates(rollback.to.release))
 
 
 def _overridden(wanted: DesiredRelease, release: Release, override: ReleaseOverride) -> DesiredRelease:

@@ -11,6 +11,9 @@ from reconciler.domain.gate_spec import GateSpec
 from reconciler.domain.history import ROLLED_BACK, Rollback
 from reconciler.domain.measured import Measured, Measurements
 from reconciler.domain.plan import Plan
+from reconciler.domain.release import Release
+from reconciler.domain.targets import EMBEDDINGS
+from reconciler.gates.judgement import gates_of
 from reconciler.gates.load import LoadGate
 from reconciler.planner.plan import make_plan
 from reconciler.planner.rollback import effective
@@ -252,3 +255,28 @@ def test_one_that_no_longer_loads_is_tried_once_with_a_runtime_and_makes_room_fo
     assert "Unknown value" in plan.held[0].message
     other = replace(world, recorded=replace(world.recorded, runtime={"foundry-local-sdk": "2.3.0"}))
     assert steps(planned(other, desired(NEW))) == ["verify 2 RuntimeChanged"]
+
+
+def embedding(one: Release) -> Release:
+    return replace(one, task=EMBEDDINGS)
+
+
+def names(gates: GateSpec) -> set[str]:
+    return {one.name for one in gates_of(gates)}
+
+
+def test_a_model_for_embeddings_that_comes_back_is_not_asked_to_chat() -> None:
+    world = World().converge(desired(embedding(OLD))).converge(desired(embedding(NEW)))
+    back = by_hand(world, (embedding(NEW).digest,))
+    (wanted_now,) = effective(desired(embedding(NEW)), back.observed, back.recorded).wanted
+    assert wanted_now.release == embedding(OLD)
+    assert names(wanted_now.gates) == {"load", "tokenizer"}
+
+
+def test_gates_of_another_task_do_not_judge_an_earlier_release() -> None:
+    """The name was of a model for embeddings, and what git declares now chats and misses its bar."""
+    world = measured(World().converge(desired(embedding(OLD))).converge(desired(NEW)), NEW=2000)
+    (wanted_now,) = effective(NEW_BARRED, world.observed, world.recorded).wanted
+    assert wanted_now.release == embedding(OLD)
+    assert wanted_now.gates == GateSpec(task=EMBEDDINGS)
+    assert [one.status for one in wanted_now.declared_verdicts if one.rejects] == ["Failed"]

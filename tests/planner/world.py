@@ -12,6 +12,7 @@ from reconciler.domain.observed import Observed, Registration, ServedFolder
 from reconciler.domain.plan import Plan
 from reconciler.domain.recorded import Recorded, RecordedRelease
 from reconciler.domain.release import Artifact, Marker, Recipe, Release
+from reconciler.domain.targets import CHAT
 from reconciler.planner.plan import make_plan
 
 OWNER = "0" * 32
@@ -25,6 +26,7 @@ def release(
     block_size: int = 32,
     template: str = "{{ messages }}",
     temperature: float | None = None,
+    task: str = CHAT,
 ) -> Release:
     recipe = Recipe(
         source=source,
@@ -44,6 +46,7 @@ def release(
         template_origin="inline",
         roles=None,
         generation=Generation(temperature=temperature),
+        task=task,
     )
 
 
