@@ -62,11 +62,16 @@ _given: set[str] = set()  # files that hold a secret by right
 
 def file(path: Path, name: str, end: str = "\n", before: str = "") -> str:
     """Write a secret where a program is told to look for it. Returns the secret."""
+    given(path, before + secret(name) + end)
+    return secret(name)
+
+
+def given(path: Path, text: str) -> None:
+    """A text with a secret in it, as `file`."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(before + secret(name) + end)
+    path.write_text(text)
     path.chmod(0o600)
     _given.add(os.path.realpath(path))
-    return secret(name)
 
 
 def holds(data: bytes) -> bool:

@@ -1,6 +1,6 @@
 """Passwords for registries, from a file or an environment variable of this machine: `user:password`, or the JSON of
-`docker login` and of Kubernetes' pull secrets (`auths` by host). They are shown in no message, not even in one about
-what is wrong with them.
+`docker login` and of Kubernetes' pull secrets (`auths` by host). A file that belongs to no configured registry counts
+as that JSON alone. They are shown in no message, not even in one about what is wrong with them.
 """
 
 import base64
@@ -16,6 +16,7 @@ from reconciler.host.reading import read_trusted
 
 LIMIT = 64 << 10
 _HINT = "expected one line `user:password`, or the JSON that `docker login` writes, with the password in it"
+_HINT_OF_MANY = "expected the JSON that `docker login` writes (`auths`, by host), with the password in it"
 
 
 @dataclass(frozen=True)
@@ -32,10 +33,14 @@ def logins_of(settings: RegistrySettings, environment: Mapping[str, str] = os.en
     where, text = _given(settings, environment)
     if not where:
         return {}
+    is_docker = text.startswith("{")
+    # guard: a password that names no host is for a configured registry
+    if settings.of_many and not is_docker:
+        raise _refused(f"{where} does not say which host its password is for", settings)
     try:
-        found = _of_docker(json.loads(text)) if text.startswith("{") else {settings.address.host: _login(text)}
+        found = _of_docker(json.loads(text)) if is_docker else {settings.address.host: _login(text)}
     except (ValueError, LookupError, TypeError, AttributeError, RecursionError, binascii.Error):
-        raise RegistryFailed(f"{where} holds no password", hint=_HINT, code="RegistryCredentials") from None
+        raise _refused(f"{where} holds no password", settings) from None
     return {host: login for host, login in found.items() if _may_go_to(host, settings)}
 
 
@@ -48,8 +53,13 @@ def _given(settings: RegistrySettings, environment: Mapping[str, str]) -> tuple[
             return path, read_trusted(path, LIMIT).decode().strip()
         except (OSError, UnicodeDecodeError) as error:
             reason = error.strerror if isinstance(error, OSError) else "it is no text"
-            raise RegistryFailed(f"{path}: {reason}", hint=_HINT, code="RegistryCredentials") from None
+            raise _refused(f"{path}: {reason}", settings) from None
     return "", ""
+
+
+def _refused(message: str, settings: RegistrySettings) -> RegistryFailed:
+    hint = _HINT_OF_MANY if settings.of_many else _HINT
+    return RegistryFailed(message, hint=hint, code="RegistryCredentials")
 
 
 def _login(text: str) -> Login:

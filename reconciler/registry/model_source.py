@@ -29,7 +29,8 @@ _PUSH = "push its files themselves, each a layer: `oras push REPOSITORY:TAG *` i
 
 class OciModels:
     """A context manager. `known` are the registries of this machine's configuration: what one says of a host (password,
-    certificates, no TLS) counts for a model there. `auth_file` is of no registry: as `docker login` writes it."""
+    certificates, no TLS) counts for a model there. `auth_file` is of no registry: as `docker login` writes it,
+    because manifests name the hosts, and a password goes to none that it was not given for."""
 
     def __init__(self, known: tuple[RegistrySettings, ...] = (), auth_file: str = "") -> None:
         self._known, self._auth_file = known, auth_file
@@ -95,7 +96,7 @@ class OciModels:
                     credentials_variable=one.credentials_variable,
                     ca_file=one.ca_file,
                 )
-        return RegistrySettings(address=address, credentials_file=self._auth_file)
+        return RegistrySettings(address=address, credentials_file=self._auth_file, of_many=True)
 
 
 class _Told(Meter):

@@ -142,6 +142,7 @@ MUTANTS = (
         "tests/registry/test_access.py",
         "return any(place.host == host for place in places)",
     ),
+    _("a password that names no host is for a configured registry", "tests/registry/test_access.py"),
     _("a build key names its recipe", "tests/registry/test_artifact.py"),
     _("a tag is no proof", "tests/registry/test_transfer.py"),
     # Signed builds

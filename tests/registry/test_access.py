@@ -3,6 +3,7 @@
 import base64
 import json
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -89,6 +90,20 @@ def test_the_form_of_docker_knows_mirrors_and_sends_nothing_in_the_open(tmp_path
     (tmp_path / "config.json").write_text(docker_file(**hosts, **strangers))
     expected = {"registry.example.com": Login("a", "b"), "site.example.com:5000": Login("c", "d")}
     assert logins_of(settings(tmp_path / "config.json")) == expected
+
+
+def test_a_file_of_no_registry_says_by_host_whose_its_passwords_are(tmp_path: Path) -> None:
+    """A manifest names the host: one line would go to whatever host that is."""
+    given = replace(settings(tmp_path / "file"), of_many=True)
+    for text in ("fleet:password", "", "word"):
+        (tmp_path / "file").write_text(text)
+        with pytest.raises(RegistryFailed, match="does not say which host its password is for") as refused:
+            logins_of(given)
+        assert refused.value.code == "RegistryCredentials"
+        assert "user:password" not in refused.value.hint
+        assert "password" not in str(refused.value).replace("its password", "")
+    (tmp_path / "file").write_text(docker_file(**{"registry.example.com": "a:b", "other.example.com": "c:d"}))
+    assert logins_of(given) == {"registry.example.com": Login("a", "b")}
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """Ready ONNX folders in registries: what `oras push` leaves there, what this program pushes, and what else is refused.
 Over Debian's registry where it is installed, and one in this process."""
 
+import base64
 import json
 import os
 from collections.abc import Iterator
@@ -11,7 +12,7 @@ from typing import Any
 import pytest
 
 from reconciler.domain import digest as digests
-from reconciler.domain.errors import Cancelled, PermanentError
+from reconciler.domain.errors import Cancelled, PermanentError, RegistryFailed
 from reconciler.domain.machine.registries import RegistryAddress, RegistrySettings
 from reconciler.domain.sources.locked import OCI, LockedFile, LockedSource
 from reconciler.host.stamps import StampBook
@@ -25,7 +26,7 @@ from reconciler.store.modelpack import FILE_PATH
 from tests import canaries
 from tests.ready_onnx import DATA, GENAI, write_ready
 from tests.registry.places import client_of
-from tests.registry_server import USER, FakeRegistry, debian_registry
+from tests.registry_server import PASSWORD, USER, FakeRegistry, debian_registry
 
 EMPTY = b"{}"
 
@@ -117,6 +118,28 @@ def test_a_download_goes_on_where_it_stopped(tmp_path: Path) -> None:
             remote.download(source, data, str(target), came.append)
 
 
+def login_file(folder: Path, origin: str) -> Path:
+    """As `docker login` leaves it."""
+    path = folder / "config.json"
+    auth = base64.b64encode(f"{USER}:{PASSWORD}".encode()).decode()
+    canaries.given(path, json.dumps({"auths": {origin.removeprefix("http://"): {"auth": auth}}}))
+    return path
+
+
+def test_a_password_goes_to_no_host_that_only_a_manifest_names(tmp_path: Path) -> None:
+    line = tmp_path / "line"
+    canaries.file(line, "registry", before=f"{USER}:")
+    with FakeRegistry("basic").running() as stranger:
+        source = source_at(stranger.origin, f"sha256:{'1' * 64}")
+        with OciModels(auth_file=str(line)) as remote, pytest.raises(RegistryFailed, match="which host") as refused:
+            remote.tree(source)
+        assert refused.value.code == "RegistryCredentials"
+        elsewhere = login_file(tmp_path, "http://registry.example.org")
+        with OciModels(auth_file=str(elsewhere)) as remote, pytest.raises(Exception, match="401"):
+            remote.tree(source)
+        assert not any(one.authorization for one in stranger.requests)
+
+
 def test_a_password_of_the_configuration_is_for_its_host(tmp_path: Path) -> None:
     ready, secret = write_ready(tmp_path / "ready"), tmp_path / "secret"
     canaries.file(secret, "registry", before=f"{USER}:")
@@ -131,7 +154,7 @@ def test_a_password_of_the_configuration_is_for_its_host(tmp_path: Path) -> None
         )
         with OciModels((elsewhere,)) as remote, pytest.raises(Exception, match="401"):
             remote.tree(source_at(fake.origin, digest))
-        with OciModels(auth_file=str(secret)) as remote:
+        with OciModels(auth_file=str(login_file(tmp_path, fake.origin))) as remote:
             assert remote.tree(source_at(fake.origin, digest))
         with OciModels((own,)) as remote, pytest.raises(PermanentError, match="there is no tag v2"):
             remote.commit(source_at(fake.origin, ""), "v2")

@@ -65,7 +65,8 @@ def is_loopback(host: str) -> bool:
 @dataclass(frozen=True, kw_only=True)
 class RegistrySettings:
     """`mirrors` hold the same repository and are asked first, by digest only. The password is in a file or in an
-    environment variable; neither is set where the registry asks for none."""
+    environment variable; neither is set where the registry asks for none. `of_many`: the file is of no registry alone,
+    so it has to say by host whose its passwords are."""
 
     address: RegistryAddress
     role: str = PULL
@@ -73,6 +74,7 @@ class RegistrySettings:
     credentials_file: str = ""
     credentials_variable: str = ""
     ca_file: str = ""
+    of_many: bool = False
 
     @property
     def pulls(self) -> bool:
