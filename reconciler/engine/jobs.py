@@ -210,15 +210,15 @@ class MeasurementJob(Job[Measure]):
             raise kind(message, code="FidelityUnmeasured", hint=f"{error.hint}; {UNMEASURED}") from None
 
     def _from_builder(self) -> Comparison | None:
-        """The builder's numbers, where this machine pulls. Where it may not convert, or the source is not here, there
-        are no others: then a record that says so."""
-        machine, key = self.context.machine, self.change.build_key
-        here = self._wanted.source_is_here
-        if machine.traits.convert == LOCAL and here:
+        """The builder's numbers, where this machine pulls. Where it may not convert, or the source or the original is
+        not here, there are no others: then a record that says so."""
+        machine, key, wanted = self.context.machine, self.change.build_key, self._wanted
+        if machine.traits.convert == LOCAL and wanted.source_is_here:
             return None
         self.progressed(0.0, "asking for its builder's numbers")
         found = builders_numbers(machine, key, stored_artifact(machine, key).digest)
-        if found is not None or (machine.traits.convert == PREFER_REGISTRY and self._wanted.fetch is None and here):
+        is_comparable = wanted.source_is_here and wanted.fetch is None and wanted.original is None
+        if found is not None or (machine.traits.convert == PREFER_REGISTRY and is_comparable):
             return found
         why = "no numbers came with it from its builder, and this machine does not compare it with its source"
         return Comparison(fidelity=unmeasured(key, why))

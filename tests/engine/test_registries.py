@@ -19,6 +19,7 @@ from reconciler.domain.measured import TEXTS_DIGEST, Fidelity, Numbers
 from reconciler.domain.reasons import Reason
 from reconciler.domain.reference import Comparison, Reference
 from reconciler.domain.release import Artifact
+from reconciler.domain.sources.locked import Fetch, LockedSource
 from reconciler.engine import registries
 from reconciler.engine.jobs import MeasurementJob
 from reconciler.engine.machine import Machine, open_machine
@@ -218,6 +219,16 @@ def test_without_the_builders_numbers_the_gate_is_open(tmp_path: Path) -> None:
         fake.requests.clear()
         assert measured_on(local, artifact) is None
         assert fake.requests == []
+
+
+def test_what_was_pulled_is_not_compared_with_an_original_that_was_not_fetched(tmp_path: Path) -> None:
+    lacking = Fetch(source=LockedSource(repo="org/original", revision="1" * 40, files=()), missing=100)
+    with FakeRegistry().running() as fake:
+        artifact = built(tmp_path, fake.origin)
+        prefers = machine_at(tmp_path / "edge", fake.origin, "prefer-registry")
+        found = measured_on(prefers, artifact, original=lacking)
+        assert found is not None
+        assert "no numbers came with it" in found.unmeasured
 
 
 def test_a_silent_registry_costs_one_pass_a_try(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
