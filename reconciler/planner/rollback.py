@@ -16,7 +16,7 @@ from reconciler.domain.reasons import Reason
 from reconciler.domain.recorded import Recorded
 from reconciler.domain.release import Release
 from reconciler.gates.fidelity import FidelityGate
-from reconciler.gates.judgement import rejection_text, verdicts_of, with_verdicts
+from reconciler.gates.judgement import known_numbers, needed, rejection_text, verdicts_of, with_verdicts
 
 
 def effective(desired: Desired, observed: Observed, recorded: Recorded) -> Desired:
@@ -40,8 +40,7 @@ def _effective(wanted: DesiredRelease, observed: Observed, recorded: Recorded) -
         return _by_hand(wanted, rollback, observed, why)
     refused = (wanted.release.digest, *(rollback.refused if rollback is not None else ()))
     for one in good_ones(history, refused):
-        gates = _gates_of_its_task(wanted, one.release)
-        candidate = replace(wanted, release=one.release, gates=gates, verdicts=None)
+        candidate = _judged_instead(wanted, one.release, recorded)
         if is_obtainable(one.release, observed) and not fails_here(candidate, recorded):
             served_once = any(past.number and past.digest == wanted.release.digest for past in history)
             message = f"{why}; an earlier release is served instead" if served_once else why
@@ -52,9 +51,15 @@ def _effective(wanted: DesiredRelease, observed: Observed, recorded: Recorded) -
     return wanted
 
 
-def _gates_of_its_task(wanted: DesiredRelease, release: Release) -> GateSpec:
-    """Bars for another task say nothing of it: then it has the usual gates of its own."""
-    return wanted.gates if release.task == wanted.gates.task else GateSpec(task=release.task)
+def _judged_instead(wanted: DesiredRelease, release: Release, recorded: Recorded) -> DesiredRelease:
+    """An earlier release with the gates that judge it: bars for another task say nothing of it. What it was made from
+    is not looked for any more, so its fidelity is judged only by numbers that are known."""
+    gates = wanted.gates if release.task == wanted.gates.task else GateSpec(task=release.task)
+    one = replace(wanted, release=release, gates=gates, verdicts=None)
+    is_made_alike = release.recipe.build_key == wanted.release.recipe.build_key
+    if is_made_alike or not needed(gates, *known_numbers(one, recorded)).fidelity:
+        return one
+    return replace(one, gates=gates.with_gate(FidelityGate(skip="an earlier release is not compared anew")))
 
 
 def rollback_gates(release: Release) -> GateSpec:
@@ -87,9 +92,8 @@ def _by_hand(wanted: DesiredRelease, rollback: Rollback, observed: Observed, why
 
 
 def _overridden(wanted: DesiredRelease, release: Release, override: ReleaseOverride) -> DesiredRelease:
-    return replace(
-        wanted, release=release, override=override, verdicts=None, predicted_bytes=0, peak_bytes=0, fetch=None
-    )
+    one = replace(wanted, release=release, override=override, verdicts=None)
+    return replace(one, predicted_bytes=0, peak_bytes=0, fetch=None, original=None)
 
 
 def is_obtainable(release: Release, observed: Observed) -> bool:

@@ -91,6 +91,19 @@ def test_it_is_compared_once_and_with_this_original(machine: TestMachine) -> Non
     assert len(Comparing.compared) == 2
 
 
+def test_one_that_is_named_later_and_rejects_leaves_what_serves_alone(machine: TestMachine) -> None:
+    path = machine.manifests / "capitals.yaml"
+    for warmth in (0.25, 0.5):  # of one release alone there is no history to go back in
+        declare(machine, "{path: ../original}", f"  generation: {{temperature: {warmth}}}\n")
+        path.write_text(path.read_text().replace(", original: {path: ../original}", ""))
+        assert one_pass(machine).converged
+    declare(machine, "{path: ../original}", GATES.replace("0.85", "0.95"))
+    assert steps(one_pass(machine)) == ["convert done", "measure failed"]
+    result = one_pass(machine)
+    assert steps(result) == []
+    assert [one.reason for one in result.plan.held] == ["GateFailed"]
+
+
 def test_without_the_tools_the_gate_says_so(machine: TestMachine, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(jobs, "installed_versions", lambda names: {one: "1" for one in names if one != "torch"})
     assert one_pass(machine).converged

@@ -12,8 +12,10 @@ from reconciler.domain.history import ROLLED_BACK, Rollback
 from reconciler.domain.measured import Measured, Measurements
 from reconciler.domain.plan import Plan
 from reconciler.domain.release import Release
+from reconciler.domain.sources.locked import Fetch, LockedFile, LockedSource
 from reconciler.domain.targets import EMBEDDINGS
-from reconciler.gates.judgement import gates_of
+from reconciler.gates.fidelity import FidelityGate
+from reconciler.gates.judgement import gates_of, missing_measurements
 from reconciler.gates.load import LoadGate
 from reconciler.planner.plan import make_plan
 from reconciler.planner.rollback import effective
@@ -280,3 +282,25 @@ def test_gates_of_another_task_do_not_judge_an_earlier_release() -> None:
     assert wanted_now.release == embedding(OLD)
     assert wanted_now.gates == GateSpec(task=EMBEDDINGS)
     assert [one.status for one in wanted_now.declared_verdicts if one.rejects] == ["Failed"]
+
+
+FAITHFUL = GateSpec.of(FidelityGate(min_top1_agreement=0.99))
+FILE = LockedFile(path="model.safetensors", size=100, sha256="0" * 64)
+ORIGINAL = Fetch(source=LockedSource(repo="org/original", revision="1" * 40, files=(FILE,)), missing=100)
+
+
+@pytest.mark.parametrize("went", [False, True], ids=["it serves", "it serves again"])
+def test_an_earlier_release_is_not_compared_with_what_is_not_looked_for(went: bool) -> None:
+    """It had no original. The one that git names since was compared, and is rejected."""
+    world = World().converge(desired(OLD))
+    world = world.converge(desired(NEW)) if went else world
+    (numbers,) = World().compared(NEW.recipe.build_key).recorded.measured.fidelity.values()
+    known = replace(world.recorded.measured, fidelity={NEW.recipe.build_key: replace(numbers, top1_agreement=0.5)})
+    world = replace(world, recorded=replace(world.recorded, measured=known))
+    want = desired(wanted(NEW, gates=FAITHFUL, original=ORIGINAL))
+    plan = planned(world, want)
+    assert steps(plan) == (BACK if went else [])
+    assert [one.reason for one in plan.held] == ["GateFailed"]
+    (instead,) = effective(want, world.observed, world.recorded).wanted
+    assert instead.original is None
+    assert not missing_measurements(instead.gates, None, None).fidelity
