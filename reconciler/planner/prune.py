@@ -56,7 +56,11 @@ def plan_prunes(
     if guard := _guard(desired, ours, free, confirm=confirm):
         return [], [*held, *(Held(variant=one.variant, reason=guard[0], message=guard[1]) for one in free)]
     served = {one.model for one in ours.values()}
-    needed = {one.variant: dependents_of(one.model, served, desired, recorded) for one in free}
+    stays = {one.release.model for one in desired.wanted if is_ready(one, observed)}  # with another of its variants
+    needed = {
+        one.variant: dependents_of(one.model, served, desired, recorded) if one.model not in stays else []
+        for one in free
+    }
     held += [_needed(one, needed[one.variant]) for one in free if needed[one.variant]]
     return [_prune(one, desired) for one in free if not needed[one.variant]], held
 

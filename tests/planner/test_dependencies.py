@@ -169,6 +169,15 @@ def test_a_dependent_that_stays_keeps_what_it_depends_on() -> None:
     assert "draft-int4 HasDependents" in actions(world, elsewhere)
 
 
+def test_a_variant_goes_although_others_depend_on_its_model_once_another_variant_serves() -> None:
+    """As when a machine chooses another precision, or one is taken out of the list."""
+    other = release("draft", precision="int8")
+    world, want = settled(wanted(DRAFT), wanted(other), DEPENDING), desired(other, DEPENDING)
+    assert actions(world, want) == ["prune draft-int4"]
+    unready, later = settled(wanted(DRAFT), DEPENDING), desired(other, DEPENDING)
+    assert "draft-int4 HasDependents" in actions(unready, later)
+
+
 def test_the_guards_count_both() -> None:
     world = settled(wanted(DRAFT), DEPENDING, wanted(NEXT))
     world = replace(world, recorded=replace(world.recorded, depends_on={"target": ("draft",)}))
