@@ -176,10 +176,11 @@ class Recorder:
         return number
 
     def _tell_entries(self, old: dict[int, dict[str, int]], new: dict[int, dict[str, int]]) -> None:
-        """A rename in one folder is one change; across two it is a name there and a name gone here."""
+        """A rename in one folder is one change; across two it is a name there and a name gone here. A folder that is no
+        longer there was removed empty, or went to where nobody looks with all that it holds."""
         came, went = [], []
-        for folder in old.keys() | new.keys():
-            before, after = old.get(folder, {}), new.get(folder, {})
+        for folder, after in new.items():
+            before = old.get(folder, {})
             came += [(folder, name, one) for name, one in after.items() if before.get(name) != one]
             went += [(folder, name, one) for name, one in before.items() if name not in after]
         changes: list[tuple[int, dict[str, int | None]]] = []
