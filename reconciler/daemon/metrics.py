@@ -13,7 +13,6 @@ from dataclasses import dataclass, field
 
 from reconciler import __version__
 from reconciler.daemon.state import BUCKETS, RESULTS, State
-from reconciler.domain.changes import word_of
 from reconciler.domain.recorded import Condition
 from reconciler.domain.verdict import VERDICTS
 from reconciler.gates.judgement import GATES
@@ -110,7 +109,7 @@ def _passes(state: State, patience: float) -> Iterator[MetricFamily]:
     used, daily = state.download_budget or (None, None)
     yield _one("reconciler_download_budget_bytes", "What may be downloaded a day.", daily)
     yield _one("reconciler_download_budget_used_bytes", "What of it is used today.", used)
-    running = Counter(map(word_of, state.running))
+    running = Counter(one.action for one in state.running)
     yield _one("reconciler_fetches_running", "Fetches that run now.", running["fetch"])
     yield _one("reconciler_conversions_running", "Conversions that run now.", running["convert"])
     yield _one("reconciler_loop_alive", "1 while the loop shows signs of life in time.", patience > 0.0)

@@ -117,6 +117,10 @@ def test_what_a_fine_tune_was_trained_with_goes_before_its_base(machine: TestMac
     tokenizer.write_text(same.replace('"add_prefix_space": false', '"add_prefix_space": true', 1))
     assert len({plain, ends_otherwise, build_key()}) == 3
 
+    tokenizer.write_text(json.dumps(json.loads(same) | {"added_tokens": []}))
+    changed = machine.run("plan", "-o", "json").json()["changes"][0]["buildKey"]
+    assert changed not in (plain, ends_otherwise)  # one without added tokens is a tokenizer, too
+
     document = json.loads(same)
     document["added_tokens"].append(document["added_tokens"][-1] | {"id": 320, "content": "<|done|>"})
     tokenizer.write_text(json.dumps(document))

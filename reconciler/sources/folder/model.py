@@ -238,9 +238,10 @@ def look_at_adapter(folder: Folder) -> SourceAdapter:
         added = findings.attempt(TOKENIZER, lambda: check_tokenizer(folder) if folder.exists(TOKENIZER) else {})
     if config is None or shapes is None or findings.problems:
         return SourceAdapter(path=folder.path, problems=tuple(findings.problems))
+    reads = folder.exists(TOKENIZER)  # also one without a single token added
     files, tokenizer = (
         tuple(StoredFile(path=name, digest=folder.digest(name), size=folder.size(name)) for name in names)
-        for names in ((ADAPTER_CONFIG, ADAPTER_WEIGHTS), filter(folder.exists, READING_FILES if added else ()))
+        for names in ((ADAPTER_CONFIG, ADAPTER_WEIGHTS), filter(folder.exists, READING_FILES if reads else ()))
     )
     digest = digest_of({file.path: file.digest for file in files})
     return SourceAdapter(
@@ -254,8 +255,8 @@ def look_at_adapter(folder: Folder) -> SourceAdapter:
         tokenizer=tokenizer,
         tokens=tuple(added or ()),
         ids=tuple((added or {}).values()),
-        eos_token=end_of(settings or {}) if added else "",
-        reading=rules_of(folder) if added else {},
+        eos_token=end_of(settings or {}) if reads else "",
+        reading=rules_of(folder) if reads else {},
     )
 
 
