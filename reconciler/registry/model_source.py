@@ -22,6 +22,7 @@ from reconciler.store.modelpack import FILE_PATH
 
 TITLE = "org.opencontainers.image.title"
 UNPACK = "io.deis.oras.content.unpack"  # a folder, which ORAS packs into a tar
+ORAS_FILE = "application/vnd.oci.image.layer.v1.tar"  # what ORAS calls a file without a type: no tar, whatever it says
 MOST_LAYERS = 1000
 LARGEST = 1 << 44  # bytes of one file
 _PUSH = "push its files themselves, each a layer: `oras push REPOSITORY:TAG *` in their folder"
@@ -141,7 +142,7 @@ def files_in(data: bytes, name: str, folder: str = "") -> Iterator[dict[str, Any
 def _file(layer: Mapping[str, Any], name: str) -> dict[str, Any]:
     notes, kind = layer.get("annotations") or {}, str(layer.get("mediaType"))
     path, size, digest = notes.get(TITLE) or notes.get(FILE_PATH), layer["size"], layer["digest"]
-    if notes.get(UNPACK) == "true" or kind.endswith((".tar", "+gzip", "+zstd", ".tar.gz")):
+    if notes.get(UNPACK) == "true" or (_is_packed(kind) and not (kind == ORAS_FILE and notes.get(TITLE))):
         packed = f"{shown(str(path))} of {name}" if path else f"a layer of {name}"
         raise _refused(f"{packed} is packed ({shown(kind)})", "OciUnsupported", _PUSH)
     if not isinstance(path, str):
@@ -149,6 +150,10 @@ def _file(layer: Mapping[str, Any], name: str) -> dict[str, Any]:
     if type(size) is not int or not 0 <= size <= LARGEST or not DIGEST.fullmatch(str(digest)):
         raise _refused(f"{shown(path)} of {name} has no size or no sha256 digest", "OciUnsupported", _PUSH)
     return {"path": path.removeprefix("./"), "size": size, "sha256": digest.removeprefix("sha256:")}
+
+
+def _is_packed(kind: str) -> bool:
+    return kind.endswith((".tar", "+gzip", "+zstd", ".tar.gz"))
 
 
 def _refused(message: str, code: str, hint: str = "") -> PermanentError:

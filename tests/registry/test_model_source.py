@@ -18,7 +18,7 @@ from reconciler.domain.sources.locked import OCI, LockedFile, LockedSource
 from reconciler.host.stamps import StampBook
 from reconciler.registry.client import INDEX_TYPE, MANIFEST_TYPE
 from reconciler.registry.download import Blob
-from reconciler.registry.model_source import TITLE, UNPACK, OciModels, address_of, files_in
+from reconciler.registry.model_source import ORAS_FILE, TITLE, UNPACK, OciModels, address_of, files_in
 from reconciler.registry.upload import BlobUpload
 from reconciler.sources.download import Download
 from reconciler.sources.folder.model import inspect_source
@@ -49,7 +49,7 @@ def push(origin: str, folder: Path, repository: str = "models/support", *, login
 def layer_of(path: Path, **notes: str) -> dict[str, Any]:
     data = path.read_bytes()
     return {
-        "mediaType": "application/octet-stream",
+        "mediaType": ORAS_FILE if TITLE in notes else "application/vnd.cncf.model.weight.v1.raw",
         "digest": digests.of_bytes(data),
         "size": len(data),
         "annotations": {name: held or path.name for name, held in notes.items()},
@@ -161,7 +161,7 @@ def test_a_password_of_the_configuration_is_for_its_host(tmp_path: Path) -> None
 
 
 LAYER: dict[str, Any] = {
-    "mediaType": "application/octet-stream",
+    "mediaType": ORAS_FILE,
     "digest": f"sha256:{'1' * 64}",
     "size": 3,
     "annotations": {TITLE: GENAI},
@@ -176,9 +176,13 @@ LAYER: dict[str, Any] = {
         (b'{"layers": 3}', "has no files"),
         (manifest_of([]), "has no files"),
         (json.dumps({"mediaType": INDEX_TYPE, "manifests": []}).encode(), "is a list of manifests"),
-        (manifest_of([{**LAYER, "annotations": {}}]), "names no file"),
+        (manifest_of([{**LAYER, "mediaType": "application/octet-stream", "annotations": {}}]), "names no file"),
+        (manifest_of([{**LAYER, "annotations": {}}]), "a layer of it is packed"),
+        (manifest_of([{**LAYER, "annotations": {FILE_PATH: GENAI}}]), "is packed"),
         (manifest_of([{**LAYER, "annotations": {TITLE: 3}}]), "names no file"),
         (manifest_of([{**LAYER, "annotations": {TITLE: "onnx", UNPACK: "true"}}]), "onnx of it is packed"),
+        (manifest_of([{**LAYER, "mediaType": f"{ORAS_FILE}+gzip"}]), "is packed"),
+        (manifest_of([{**LAYER, "mediaType": f"{ORAS_FILE}+zstd"}]), "is packed"),
         (manifest_of([{**LAYER, "mediaType": "application/vnd.kitops.modelkit.model.v1.tar+gzip"}]), "is packed"),
         (manifest_of([{**LAYER, "mediaType": "application/vnd.cncf.model.weight.v1.tar"}]), "is packed"),
         (manifest_of([{**LAYER, "size": -1}]), "has no size"),
@@ -190,6 +194,13 @@ def test_another_form_is_refused_in_words(data: bytes, words: str) -> None:
     with pytest.raises(PermanentError, match=words) as refused:
         list(files_in(data, "it"))
     assert refused.value.code == "OciUnsupported"
+
+
+@pytest.mark.parametrize("kind", ["application/vnd.oci.image.layer.v1.tar", "application/octet-stream"])
+def test_a_file_of_oras_is_no_tar(kind: str) -> None:
+    """Its name for a file that was given no type, in oras-go 1 and 2."""
+    (found,) = files_in(manifest_of([{**LAYER, "mediaType": kind}]), "it")
+    assert found == {"path": GENAI, "size": 3, "sha256": "1" * 64}
 
 
 def test_only_files_of_the_folder_are_listed() -> None:
