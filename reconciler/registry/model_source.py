@@ -8,11 +8,12 @@ stopped.
 
 import json
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from typing import Any, Self
 
 from reconciler.domain.errors import Cancelled, PermanentError
 from reconciler.domain.machine.bandwidth import PIECE, Meter
-from reconciler.domain.machine.registries import RegistryAddress, RegistrySettings, is_loopback, read_address
+from reconciler.domain.machine.registries import PULL, RegistryAddress, RegistrySettings, is_loopback, read_address
 from reconciler.domain.sources.locked import LockedFile, LockedSource
 from reconciler.domain.text.quoting import shown
 from reconciler.registry.client import DIGEST, INDEX_TYPE, RegistryClient
@@ -30,8 +31,8 @@ _PUSH = "push its files themselves, each a layer: `oras push REPOSITORY:TAG *` i
 
 class OciModels:
     """A context manager. `known` are the registries of this machine's configuration: what one says of a host (password,
-    certificates, no TLS) counts for a model there. `auth_file` is of no registry: as `docker login` writes it,
-    because manifests name the hosts, and a password goes to none that it was not given for."""
+    certificates, no TLS) counts for a model there. `auth_file` counts where they say no password, and only as `docker
+    login` writes it: manifests name the hosts, and a password goes to none that it was not given for."""
 
     def __init__(self, known: tuple[RegistrySettings, ...] = (), auth_file: str = "") -> None:
         self._known, self._auth_file = known, auth_file
@@ -87,17 +88,15 @@ class OciModels:
         return self._opened[source.repo].registry
 
     def _settings(self, repo: str) -> RegistrySettings:
+        """What is known of the host: the first entry with a password, else the first one and the file of passwords."""
         address = address_of(repo)
-        for one in self._known:
-            if one.address.host == address.host:
-                place = RegistryAddress(origin=one.address.origin, repository=address.repository)
-                return RegistrySettings(
-                    address=place,
-                    credentials_file=one.credentials_file,
-                    credentials_variable=one.credentials_variable,
-                    ca_file=one.ca_file,
-                )
-        return RegistrySettings(address=address, credentials_file=self._auth_file, of_many=True)
+        entries = [one for one in self._known if one.address.host == address.host]
+        of_host = next((one for one in entries if one.has_credentials), entries[0] if entries else None)
+        if of_host is None:
+            return RegistrySettings(address=address, credentials_file=self._auth_file, of_many=True)
+        place = RegistryAddress(origin=of_host.address.origin, repository=address.repository)
+        own = replace(of_host, address=place, role=PULL, mirrors=())
+        return own if own.has_credentials else replace(own, credentials_file=self._auth_file, of_many=True)
 
 
 class _Told(Meter):

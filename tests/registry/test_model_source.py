@@ -5,6 +5,7 @@ import base64
 import json
 import os
 from collections.abc import Iterator
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,7 @@ from reconciler.sources.download import Download
 from reconciler.sources.folder.model import inspect_source
 from reconciler.store.modelpack import FILE_PATH
 from tests import canaries
+from tests.git_server import certificate
 from tests.ready_onnx import DATA, GENAI, write_ready
 from tests.registry.places import client_of
 from tests.registry_server import PASSWORD, USER, FakeRegistry, debian_registry
@@ -73,7 +75,7 @@ def origin(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
 
 
 def source_at(origin: str, digest: str, files: tuple[LockedFile, ...] = ()) -> LockedSource:
-    repo = f"{origin.removeprefix('http://')}/models/support"
+    repo = f"{origin.partition('://')[2]}/models/support"
     return LockedSource(kind=OCI, repo=repo, revision=digest, ready=True, files=files)
 
 
@@ -122,7 +124,7 @@ def login_file(folder: Path, origin: str) -> Path:
     """As `docker login` leaves it."""
     path = folder / "config.json"
     auth = base64.b64encode(f"{USER}:{PASSWORD}".encode()).decode()
-    canaries.given(path, json.dumps({"auths": {origin.removeprefix("http://"): {"auth": auth}}}))
+    canaries.given(path, json.dumps({"auths": {origin.partition("://")[2]: {"auth": auth}}}))
     return path
 
 
@@ -158,6 +160,31 @@ def test_a_password_of_the_configuration_is_for_its_host(tmp_path: Path) -> None
             assert remote.tree(source_at(fake.origin, digest))
         with OciModels((own,)) as remote, pytest.raises(PermanentError, match="there is no tag v2"):
             remote.commit(source_at(fake.origin, ""), "v2")
+
+
+def test_an_entry_without_a_password_hides_no_other(tmp_path: Path) -> None:
+    ready, secret = write_ready(tmp_path / "ready"), tmp_path / "secret"
+    canaries.file(secret, "registry", before=f"{USER}:")
+    with FakeRegistry("basic").running() as fake:
+        digest = push(fake.origin, ready, login=True)
+        public = RegistrySettings(address=RegistryAddress(origin=fake.origin, repository="public"))
+        own = replace(public, credentials_file=str(secret))
+        with OciModels((public, own)) as remote:
+            assert remote.tree(source_at(fake.origin, digest))
+        with OciModels((public,), str(login_file(tmp_path, fake.origin))) as remote:
+            assert remote.tree(source_at(fake.origin, digest))
+        with OciModels((public,), str(secret)) as remote, pytest.raises(RegistryFailed, match="which host"):
+            remote.tree(source_at(fake.origin, digest))
+
+
+def test_the_certificates_of_an_entry_count_with_the_file_of_passwords(tmp_path: Path) -> None:
+    held, data = certificate(tmp_path), manifest_of([LAYER])
+    digest = digests.of_bytes(data)
+    with FakeRegistry("basic", certificate=held).running() as fake:
+        fake.held("models/support").manifests[digest] = MANIFEST_TYPE, data
+        known = RegistrySettings(address=RegistryAddress(origin=fake.origin, repository="builds"), ca_file=str(held))
+        with OciModels((known,), str(login_file(tmp_path, fake.origin))) as remote:
+            assert [one["path"] for one in remote.tree(source_at(fake.origin, digest))] == [GENAI]
 
 
 LAYER: dict[str, Any] = {

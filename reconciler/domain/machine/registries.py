@@ -77,6 +77,10 @@ class RegistrySettings:
     of_many: bool = False
 
     @property
+    def has_credentials(self) -> bool:
+        return bool(self.credentials_file or self.credentials_variable)
+
+    @property
     def pulls(self) -> bool:
         return self.role in (PULL, BOTH)
 
