@@ -91,8 +91,8 @@ def desired_for(inventory: Inventory, recorded: Recorded, base: Side, head: Side
     elsewhere = {name: reason for name, reason in why.items() if reason}
     other = {f"{model.name}-{p}" for model in head.models if model.name in elsewhere for p in model.precisions}
     # Models whose source cannot be read here and is declared as it was.
-    before = {(model.name, model.source_path, model.adapter_path) for model in base.models}
-    same = head.unknown & {m.name for m in head.models if (m.name, m.source_path, m.adapter_path) in before}
+    before = set(map(_made_of, base.models))
+    same = head.unknown & {model.name for model in head.models if _made_of(model) in before}
     meant = replace(
         head.desired,
         wanted=tuple(
@@ -105,6 +105,11 @@ def desired_for(inventory: Inventory, recorded: Recorded, base: Side, head: Side
         not_selected=elsewhere,
     )
     return chosen_for(meant, capacity_of(inventory))
+
+
+def _made_of(model: Model) -> tuple[object, ...]:
+    """Where all comes from that its recipe names."""
+    return model.name, model.source_path, model.remote, model.adapter_path, model.original_path, model.original
 
 
 def _as_recorded(wanted: DesiredRelease, recorded: Recorded) -> DesiredRelease:
