@@ -103,6 +103,7 @@ class Observed:
     unreadable: dict[str, str] = field(default_factory=dict)  # by variant: why its served folders cannot be listed
     convert: ConvertMode = LOCAL  # where missing artifacts come from
     serves_only: str = ""  # why this machine cannot convert; "" when it can
+    lacks_to_compare: str = ""  # why no ready ONNX model is compared with its original here; "" where it can be
     answers: RegistryAnswers = field(default_factory=RegistryAnswers)
     refused: dict[str, Refusal] = field(default_factory=dict)  # by build key: what must not serve anew, or is doubted
     permissions: Permissions = field(default_factory=Permissions)

@@ -17,7 +17,7 @@ from reconciler.domain.reference import Comparison
 from reconciler.domain.text.units import size_text
 from reconciler.engine.executor import assemble_release, rejected, require, store_conversion
 from reconciler.engine.job import Job
-from reconciler.engine.machine import stored_artifact
+from reconciler.engine.machine import lacks_to_compare, stored_artifact
 from reconciler.engine.pass_context import make_runtime
 from reconciler.engine.registries import builders_numbers
 from reconciler.engine.remote_sources.kinds import REMOTES, RemoteAccess
@@ -27,7 +27,6 @@ from reconciler.gates.judgement import missing_measurements, needed
 from reconciler.gates.runtime import Rehearsal
 from reconciler.host import durable
 from reconciler.host.disk_usage import disk_free
-from reconciler.host.places import installed_versions
 from reconciler.planner.plan_steps import RESERVE
 from reconciler.sources.download import Download
 from reconciler.sources.folder.taking import take_files
@@ -198,7 +197,7 @@ class MeasurementJob(Job[Measure]):
             return known
         attempt = Attempt()
         self.when_cancelled(attempt.cancel)
-        if lacking := _lacks_to_compare(self):
+        if lacking := self._lacks_to_compare():
             return Comparison(fidelity=unmeasured(self.change.build_key, lacking))
         self.progressed(0.0, "comparing it with its source")
         try:
@@ -208,6 +207,12 @@ class MeasurementJob(Job[Measure]):
             # What was killed lacked memory, most likely, and that may come back.
             kind = ConverterLost if isinstance(error, ConverterLost) else PermanentError
             raise kind(message, code="FidelityUnmeasured", hint=f"{error.hint}; {UNMEASURED}") from None
+
+    def _lacks_to_compare(self) -> str:
+        """It was not fetched where the plan knew that it cannot be compared."""
+        if self.context.source(self.change.build_key).original is None:
+            return ""
+        return lacks_to_compare() or ("its original is not here" if self._wanted.original is not None else "")
 
     def _from_builder(self) -> Comparison | None:
         """The builder's numbers, where this machine pulls. Where it may not convert, or the source or the original is
@@ -266,12 +271,3 @@ def compare(job: Job[Any], artifact: str, attempt: Attempt, *, done: float = 0.0
     key = source.recipe.build_key
     reference = replace(found.reference, build_key=key) if found.reference is not None else None
     return Comparison(fidelity=replace(found.fidelity, build_key=key), reference=reference)
-
-
-def _lacks_to_compare(job: Job[Any]) -> str:
-    """Why a ready ONNX model, which needs no tools to be served, is not compared with its original here."""
-    if job.context.source(job.change.build_key).original is None:
-        return ""
-    wanted = {"torch", "transformers", "onnxruntime-genai"}
-    missing = sorted(wanted - installed_versions(wanted).keys())
-    return f"{' and '.join(missing)} must be installed to compare it with its original" if missing else ""

@@ -232,6 +232,13 @@ def recall(machine: Machine, observed: Observed, assumed: Mapping[str, str] = NO
     )
 
 
+def lacks_to_compare() -> str:
+    """Why a ready ONNX model, which needs no tools to be served, is not compared with its original here."""
+    wanted = {"torch", "transformers", "onnxruntime-genai"}
+    missing = sorted(wanted - installed_versions(wanted).keys())
+    return f"{' and '.join(missing)} must be installed to compare it with its original" if missing else ""
+
+
 def served_folders(machine: Machine) -> list[ServedFolder]:
     """Every `served/<variant>/<n>`; anything else in there is not ours and is left alone."""
     return _served(machine)[0]

@@ -10,7 +10,15 @@ from reconciler.domain.machine.registries import LOCAL, REGISTRY_ONLY
 from reconciler.domain.observed import Observed
 from reconciler.domain.plan import Plan
 from reconciler.domain.recorded import Recorded
-from reconciler.engine.machine import NOTHING, Machine, machine_capacity, machine_labels, observe, recall
+from reconciler.engine.machine import (
+    NOTHING,
+    Machine,
+    lacks_to_compare,
+    machine_capacity,
+    machine_labels,
+    observe,
+    recall,
+)
 from reconciler.engine.policies import with_builds, without_retired
 from reconciler.engine.registries import RegistryLookup
 from reconciler.engine.resolve import ORIGINAL, Resolution, resolve, with_choices, with_policies
@@ -86,6 +94,8 @@ def take_snapshot(
         recorded = replace(recorded, failures=without_backoff(recorded.failures, ignored, limits))
     resolution = replace(resolution, desired=without_used_originals(resolution.desired, recorded))
     desired = effective(resolution.desired, observed, recorded)
+    if any(one.original is not None for one in desired.wanted):  # a look into the packages costs
+        observed = replace(observed, lacks_to_compare=lacks_to_compare())
     observed = _with_answers(observed, desired, machine, lookup)
     builds = with_builds(desired, resolution.policies, observed, recorded)
     resolution = replace(with_policies(resolution, builds.decided), policies=builds.results)

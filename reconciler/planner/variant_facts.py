@@ -68,10 +68,11 @@ class VariantFacts:
 
     @property
     def compares(self) -> bool:
-        """Whether this machine compares its artifact with what it was made from: one of its own, or one to come."""
+        """Whether this machine compares its artifact with its original: one of its own, or one to come."""
         artifact = self.observed.artifacts.get(self.build_key)
         pulled = artifact is not None and artifact.digest in self.recorded.origins
-        return self.observed.convert != REGISTRY_ONLY and self.wanted.source_is_here and not pulled
+        is_able = self.observed.convert != REGISTRY_ONLY and not self.observed.lacks_to_compare
+        return is_able and self.wanted.source_is_here and not pulled
 
     @property
     def stored_refusal(self) -> Refusal | None:

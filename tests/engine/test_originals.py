@@ -12,7 +12,7 @@ import pytest
 
 from reconciler.domain.reference import Comparison
 from reconciler.domain.release import Recipe
-from reconciler.engine import jobs
+from reconciler.engine import machine as engine_machine
 from reconciler.engine.machine import locked_machine
 from reconciler.engine.options import Reporter
 from reconciler.engine.pass_result import PassResult
@@ -104,8 +104,13 @@ def test_one_that_is_named_later_and_rejects_leaves_what_serves_alone(machine: T
     assert [one.reason for one in result.plan.held] == ["GateFailed"]
 
 
+def without_torch(monkeypatch: pytest.MonkeyPatch) -> None:
+    there = engine_machine.installed_versions
+    monkeypatch.setattr(engine_machine, "installed_versions", lambda names: there(set(names) - {"torch"}))
+
+
 def test_without_the_tools_the_gate_says_so(machine: TestMachine, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(jobs, "installed_versions", lambda names: {one: "1" for one in names if one != "torch"})
+    without_torch(monkeypatch)
     assert one_pass(machine).converged
     assert Comparing.compared == ()
     assert verdicts(machine) == {"fidelity": "not measured: torch must be installed to compare it with its original"}
@@ -134,3 +139,13 @@ def test_one_of_the_hub_comes_for_the_comparison_alone(machine: TestMachine, hub
     assert not [one for one in (machine.root / "sources" / "hub").iterdir() if len(one.name) == 64]
     assert machine.plan() == []
     assert one_pass(machine).outcomes == ()
+
+
+def test_without_the_tools_nothing_is_fetched(
+    machine: TestMachine, hub: HubServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    declare(machine, f"{{huggingface: {{repo: org/original, revision: {COMMIT}}}}}")
+    assert machine.run("lock").code == 0
+    without_torch(monkeypatch)
+    assert steps(one_pass(machine)) == ["convert done", "measure done", "verify done", "register done"]
+    assert verdicts(machine) == {"fidelity": "not measured: torch must be installed to compare it with its original"}

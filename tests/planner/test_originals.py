@@ -58,6 +58,11 @@ def test_before_anything_is_taken() -> None:
     assert [one.action for one in EMPTY.plan(desired(WANTED)).changes] == ["fetch"]
 
 
+def test_not_where_it_cannot_be_compared() -> None:
+    world = taken().with_observed(lacks_to_compare="torch must be installed")
+    assert [one.action for one in world.plan(desired(WANTED)).changes] == ["measure", "verify", "register"]
+
+
 def test_not_where_the_gate_is_skipped_or_was_measured() -> None:
     skipped = replace(WANTED, gates=GateSpec().with_gate(FidelityGate(skip="no torch")))
     assert [one.action for one in taken().plan(desired(skipped)).changes] == ["verify", "register"]
