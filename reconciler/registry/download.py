@@ -88,10 +88,10 @@ class BlobDownload:
                     break
         raise self._client.wrong_bytes(self._blob.digest, f"{self._blob.size} bytes of {found}")
 
-    def into(self, path: str) -> None:
-        """What is not there yet, into this very file. It is compared with nothing: that is for who asks."""
+    def into(self, path: str) -> str:
+        """What is not there yet, into this very file. Its digest, compared with nothing: that is for who asks."""
         with durable.full_disk_named(path):
-            self._attempt(path)
+            return self._attempt(path)[1]
 
     def _attempt(self, path: str) -> tuple[int, str]:
         """How much was there before, and the digest of all of it."""

@@ -16,6 +16,7 @@ from reconciler.domain.machine.bandwidth import PIECE, Meter
 from reconciler.domain.machine.registries import PULL, RegistryAddress, RegistrySettings, is_loopback, read_address
 from reconciler.domain.sources.locked import LockedFile, LockedSource
 from reconciler.domain.text.quoting import shown
+from reconciler.host import durable
 from reconciler.registry.client import DIGEST, INDEX_TYPE, RegistryClient
 from reconciler.registry.download import Blob, BlobDownload
 from reconciler.registry.opening import OpenRegistry, open_registry
@@ -61,8 +62,14 @@ class OciModels:
     def download(
         self, source: LockedSource, file: LockedFile, target: str, on_bytes: Callable[[int], None], piece: int = PIECE
     ) -> None:
+        """Compared here where the lock has no sha256 of it, such as of a model card; else who asks compares."""
+        client = self._client(source)
         blob = Blob(digest=f"sha256:{file.sha256}" if file.sha256 else self._digest(source, file), size=file.size)
-        BlobDownload(self._client(source), blob, target, meter=_Told(self._moved(on_bytes), piece)).into(target)
+        found = BlobDownload(client, blob, target, meter=_Told(self._moved(on_bytes), piece)).into(target)
+        # guard: a file of a registry that is not locked is the manifest's
+        if not file.sha256 and found != blob.digest:
+            durable.remove_file(target)  # or the next try would go on from it
+            raise client.wrong_bytes(blob.digest, f"{blob.size} bytes of {found}")
 
     def cancel(self) -> None:
         self._cancelled = True

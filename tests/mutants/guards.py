@@ -143,6 +143,7 @@ MUTANTS = (
         "return any(place.host == host for place in places)",
     ),
     _("a password that names no host is for a configured registry", "tests/registry/test_access.py"),
+    _("a file of a registry that is not locked is the manifest's", "tests/registry/test_model_source.py"),
     _("a build key names its recipe", "tests/registry/test_artifact.py"),
     _("a tag is no proof", "tests/registry/test_transfer.py"),
     # Signed builds

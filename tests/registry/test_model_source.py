@@ -120,6 +120,23 @@ def test_a_download_goes_on_where_it_stopped(tmp_path: Path) -> None:
             remote.download(source, data, str(target), came.append)
 
 
+def test_a_file_that_is_not_locked_is_what_the_manifest_names(tmp_path: Path) -> None:
+    """Such as a model card: its licence decides what may be served."""
+    ready, card = write_ready(tmp_path / "ready"), b"---\nlicense: mit\n---\n"
+    (ready / "README.md").write_bytes(card)
+    target, file = tmp_path / "came", LockedFile(path="README.md", size=len(card), sha256="")
+    with FakeRegistry().running() as fake, OciModels() as remote:
+        source = source_at(fake.origin, push(fake.origin, ready))
+        remote.download(source, file, str(target), lambda count: None)
+        assert target.read_bytes() == card
+        target.unlink()
+        fake.held("models/support").blobs[digests.of_bytes(card)] = card.replace(b"mit", b"gpl")
+        with pytest.raises(RegistryFailed, match="other bytes came") as refused:
+            remote.download(source, file, str(target), lambda count: None)
+        assert refused.value.code == "DigestMismatch"
+        assert not target.exists()
+
+
 def login_file(folder: Path, origin: str) -> Path:
     """As `docker login` leaves it."""
     path = folder / "config.json"
