@@ -7,7 +7,7 @@ from functools import lru_cache
 from reconciler.domain.errors import Problem
 from reconciler.domain.manifest import Model
 from reconciler.domain.sources.adapter_weights import CHANGES_BOTH, mismatch
-from reconciler.domain.sources.locked import LOCK_NAME, LockedSource
+from reconciler.domain.sources.locked import LOCK_NAME, LockedSource, names_of
 from reconciler.domain.sources.source_model import SourceAdapter, SourceModel
 from reconciler.domain.targets import EMBEDDINGS, HIDDEN_STATES
 from reconciler.domain.text.escape import one_line
@@ -85,8 +85,9 @@ def moved_upstream(model: Model, source: LockedSource) -> list[Problem]:
     if not source.upstream or source.upstream == source.revision:
         return []
     message = f"the default branch of {source.repo} is at {source.upstream}"
-    hint = "to follow it, write that as revision and run `reconciler lock`"
-    return [_problem(model, f"{source.field}.revision", "UpstreamMoved", message, hint)]
+    name = names_of(source.kind)[1]
+    hint = f"to follow it, write that as {name} and run `reconciler lock`"
+    return [_problem(model, f"{source.field}.{name}", "UpstreamMoved", message, hint)]
 
 
 def unsupported(model: Model, precision: str, reason: str) -> Problem:

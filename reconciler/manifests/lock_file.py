@@ -24,10 +24,10 @@ from reconciler.domain.sources.locked import (
     HUGGINGFACE,
     LOCK_BYTES,
     LOCK_NAME,
-    OCI,
     LockedSource,
     SourceFacts,
     SourceKey,
+    names_of,
 )
 from reconciler.domain.sources.model_card import ModelCard
 from reconciler.domain.text.names import camel
@@ -55,7 +55,6 @@ class _LockFile:
 
 
 _CODEC = Codec(_LockFile, camel)
-_WRITTEN = {CATALOG: ("name", "version"), OCI: ("repository", "digest")}  # repo and revision, in a manifest
 _LEFT_OUT = {"kind": HUGGINGFACE, "include": [], "ready": False, "folder": "", "upstream": ""}
 _ELSEWHERE = ("facts", "card")  # in files of their own
 
@@ -103,8 +102,7 @@ def _check(source: LockedSource, place: str) -> None:
     folder = {"folder": source.folder} if source.folder else {}
     include = {"include": list(source.include)} if source.include else {}
     for revision in filter(None, (source.revision, source.upstream)):
-        names = _WRITTEN.get(source.kind, ("repo", "revision"))
-        declared = {**dict(zip(names, (source.repo, revision), strict=True)), **folder, **include}
+        declared = {**dict(zip(names_of(source.kind), (source.repo, revision), strict=True)), **folder, **include}
         document = YamlDocument(data=declared, lines={(): 0}, first_line=0, last_line=0, problems=())
         found = accepted(document, LOCK_NAME, kinds[source.kind])
         if isinstance(found, tuple):

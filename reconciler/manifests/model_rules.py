@@ -6,7 +6,7 @@ from typing import Any
 
 from reconciler.domain import manifest
 from reconciler.domain.gate_spec import GateSpec
-from reconciler.domain.sources.locked import CATALOG
+from reconciler.domain.sources.locked import CATALOG, names_of
 from reconciler.domain.targets import CHAT, PRECISIONS, TABLE, honoured_options
 from reconciler.domain.text.names import camel
 from reconciler.domain.text.quoting import field_path, listed, nearest, shown
@@ -30,11 +30,11 @@ _SOUGHT = (
     ("spec", "source"),
     ("spec", "source", "adapter"),
     *(("spec", "source", "original", *inner) for inner in ((), ("path",), ("huggingface",))),
-    *(("spec", "source", kind, *inner) for kind in REMOTE_KINDS for inner in ((), ("revision",))),
+    *(("spec", "source", kind, *inner) for kind in REMOTE_KINDS for inner in ((), names_of(kind)[1:])),
     ("spec", "source", "onnx"),
     ("spec", "task"),
     ("spec", "source", "onnx", "path"),
-    *(("spec", "source", "onnx", kind, *inner) for kind in ONNX_KINDS for inner in ((), ("revision",))),
+    *(("spec", "source", "onnx", kind, *inner) for kind in ONNX_KINDS for inner in ((), names_of(kind)[1:])),
     ("spec", "precisions"),
     ("spec", "target"),
     ("spec", "promptTemplate"),

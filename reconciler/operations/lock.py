@@ -18,6 +18,7 @@ from reconciler.domain.sources.locked import (
     FACTS_NAME,
     LOCK_BYTES,
     LOCK_NAME,
+    OCI,
     LockedFile,
     LockedSource,
     SourceFacts,
@@ -77,14 +78,14 @@ def lock(
     wanted = declared(models)
     missing, dropped = outdated(models, old)
     entries: Entries = {}
-    upstream: dict[tuple[str, str], str] = {}
+    upstream: dict[tuple[str, ...], str] = {}
     for key in sorted(wanted):
         known, remote = old.get(key), remotes[wanted[key].kind]
         source = known or _pin(wanted[key], remote, say)
-        repository = source.kind, source.repo
-        if repository not in upstream:
-            upstream[repository] = _upstream(source, remote, say, known=known is not None)
-        entries[key] = replace(source, upstream=upstream[repository])
+        asked = _asked(source)
+        if asked not in upstream:
+            upstream[asked] = _upstream(source, remote, say, known=known is not None)
+        entries[key] = replace(source, upstream=upstream[asked])
     data = _rendered(entries)
     described: dict[str, SourceFacts] = {}
     for source in (one for one in entries.values() if not one.ready):
@@ -110,6 +111,11 @@ def _rendered(entries: Entries) -> bytes:
     except source_facts.LockInvalid as invalid:
         raise PermanentError(f"what was listed makes no lock: {invalid}", code="HubIncomplete") from None
     return data
+
+
+def _asked(source: LockedSource) -> tuple[str, ...]:
+    """Sources with one upstream. A repository of a registry has no default tag: there each digest is its own."""
+    return source.kind, source.repo, *([source.revision] if source.kind == OCI else [])
 
 
 def _upstream(source: LockedSource, remote: RemoteSource, say: Callable[[str], None], *, known: bool) -> str:

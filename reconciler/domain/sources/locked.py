@@ -33,6 +33,8 @@ CATALOG = "catalog"  # Foundry's own; its models are ready ONNX ones
 OCI = "oci"  # a repository of a registry; its models are ready ONNX ones
 HUGGINGFACE = "huggingface"  # the kind of a lock entry that names none
 
+_NAMES = {CATALOG: ("name", "version"), OCI: ("repository", "digest")}
+
 # What a model folder is made of (domain.sources.source_model). A manifest that needs more, or less, has `include`.
 DEFAULT_INCLUDE = (*SMALL_FILES, INDEX, "model*.safetensors")
 
@@ -45,6 +47,11 @@ LONGEST_NAME = 128
 
 _SHA256 = re.compile("[0-9a-f]{64}")
 _DEVICES = {"con", "prn", "aux", "nul", *(f"{name}{n}" for name in ("com", "lpt") for n in range(1, 10))}
+
+
+def names_of(kind: str) -> tuple[str, str]:
+    """What manifests of a kind call `repo` and `revision`."""
+    return _NAMES.get(kind, ("repo", "revision"))
 
 
 def is_device(name: str) -> bool:
