@@ -9,6 +9,7 @@ models that pin the same files share it.
 The facts outlive the folder: a machine that holds an artifact knows its recipe, and needs the weights only to convert.
 """
 
+import contextlib
 import os
 import stat
 from dataclasses import replace
@@ -209,4 +210,9 @@ def _hex(digest: str) -> str:
 
 
 def _sizes(folder: str) -> dict[str, int]:
-    return {name: os.lstat(os.path.join(folder, name)).st_size for name in names_in(folder)}
+    """By name. A download beside us renames its parts: what is gone meanwhile is left out."""
+    sizes = {}
+    for name in names_in(folder):
+        with contextlib.suppress(FileNotFoundError):
+            sizes[name] = os.lstat(os.path.join(folder, name)).st_size
+    return sizes
