@@ -84,15 +84,19 @@ class DesiredRelease:
         return found or ()
 
     @property
+    def fetches(self) -> tuple[Fetch, ...]:
+        """What is to be fetched for it."""
+        return tuple(one for one in (self.fetch, self.original) if one is not None)
+
+    @property
     def work_keys(self) -> tuple[str, ...]:
         """The build keys of the long work that it may need."""
-        fetched = (one.source.digest for one in (self.fetch, self.original) if one is not None)
-        return (*fetched, self.release.recipe.build_key)
+        return (*(one.source.digest for one in self.fetches), self.release.recipe.build_key)
 
     @property
     def failure_keys(self) -> tuple[str, ...]:
         """Under which keys its failures are remembered (domain.failures)."""
-        fetch = tuple(one.source.fetch_key for one in (self.fetch, self.original) if one is not None)
+        fetch = (one.source.fetch_key for one in self.fetches)
         recipe, keys = self.release.recipe, (self.release.digest, self.measure_key)
         declared = self.declared
         return (*fetch, recipe.build_key, *keys, declared.recipe.build_key, declared.digest, self._key(declared))

@@ -23,11 +23,15 @@ def own_properties(**texts: str | None) -> dict[str, str]:
 TASK = "task"  # the property that Foundry Local itself goes by
 
 
+def task_properties(task: str) -> dict[str, str]:
+    """Nothing for chat, which is what Foundry Local takes for granted."""
+    return {} if task == CHAT else {TASK: task}
+
+
 def properties_of(marker: Marker) -> dict[str, str]:
     """Enough to know it again, readable from any process."""
     names = ("owner", "release", "artifact", "build_key", "model", "precision", "revision")
-    task = {} if marker.task == CHAT else {TASK: marker.task}
-    return task | own_properties(**{name: getattr(marker, name) for name in names})
+    return task_properties(marker.task) | own_properties(**{name: getattr(marker, name) for name in names})
 
 
 @dataclass(frozen=True, kw_only=True)

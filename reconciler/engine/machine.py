@@ -14,10 +14,9 @@ from reconciler.domain.errors import Disturbed, UsageError
 from reconciler.domain.failures import forgiven
 from reconciler.domain.layout import Layout
 from reconciler.domain.machine.bandwidth import Bandwidth
-from reconciler.domain.machine.facts import Facts, Memory, Traits, conversion_limit, disk_capacity, provider_libraries
+from reconciler.domain.machine.facts import Facts, Memory, Traits, provider_libraries
 from reconciler.domain.machine.maintenance_windows import Windows
-from reconciler.domain.machine.precision_choice import Capacity
-from reconciler.domain.machine.registries import REGISTRY_ONLY
+from reconciler.domain.machine.precision_choice import Capacity, capacity
 from reconciler.domain.measured import MeasurementSet
 from reconciler.domain.observed import Observed, ServedFolder
 from reconciler.domain.recorded import Recorded, still_on
@@ -27,7 +26,7 @@ from reconciler.engine.traffic import Traffic
 from reconciler.host.clock import now
 from reconciler.host.disk_usage import bytes_below, disk_free, disk_total
 from reconciler.host.durable import is_temporary
-from reconciler.host.facts import host_name, read_facts, serves_only
+from reconciler.host.facts import host_name, read_facts
 from reconciler.host.lock import hold
 from reconciler.host.memory import memory_now
 from reconciler.host.ownership import make_owner, read_owner
@@ -138,15 +137,8 @@ def machine_facts(machine: Machine) -> Facts:
 
 def machine_capacity(machine: Machine) -> Capacity:
     """What it has for a model with `precisions: auto`."""
-    facts, traits = machine_facts(machine), machine.traits
-    return Capacity(
-        memory=facts.memory_bytes,
-        disk=disk_capacity(disk_total(machine.layout.root), traits.limits),
-        cpus=facts.cpus,
-        providers=facts.execution_providers,
-        converts=traits.convert != REGISTRY_ONLY and not serves_only(),
-        conversion_memory=conversion_limit(traits.conversion_memory, facts.memory_bytes),
-    )
+    traits, disk = machine.traits, disk_total(machine.layout.root)
+    return capacity(machine_facts(machine), disk, traits.limits, traits.convert, traits.conversion_memory)
 
 
 def _refuse_foreign(layout: Layout) -> None:

@@ -166,8 +166,7 @@ def _with_answers(observed: Observed, desired: Desired, machine: Machine, lookup
 
 
 def _with_permissions(observed: Observed, desired: Desired, machine: Machine, turns: Turns) -> Observed:
-    fetched = (each for one in desired.wanted for each in (one.fetch, one.original) if each is not None)
-    sources = {one.source.digest for one in fetched}
+    sources = {fetch.source.digest for one in desired.wanted for fetch in one.fetches}
     keys = sorted({*sources, *observed.answers.offers})
     traffic = machine.traffic
     return replace(observed, permissions=traffic.timetable.permissions(traffic.used, turns, keys))

@@ -16,9 +16,9 @@ from dataclasses import replace
 from typing import Any, TypeVar
 
 from reconciler.domain.digest import StoredFile
-from reconciler.domain.machine.facts import Memory, conversion_limit, disk_capacity, serves_only
-from reconciler.domain.machine.precision_choice import Capacity
-from reconciler.domain.machine.registries import REGISTRY_ONLY, RegistryAnswers
+from reconciler.domain.machine.facts import Memory
+from reconciler.domain.machine.precision_choice import Capacity, capacity
+from reconciler.domain.machine.registries import RegistryAnswers
 from reconciler.domain.measured import Fidelity, Measured, MeasurementSet
 from reconciler.domain.observed import Observed, Registration, ServedFolder, own_properties
 from reconciler.domain.plain_data import as_dict, field_names
@@ -136,15 +136,8 @@ def _is_finite(held: object) -> bool:
 
 def capacity_of(inventory: Inventory) -> Capacity:
     """What that machine has for a model with `precisions: auto`, as it says itself."""
-    facts, limits = inventory.facts, inventory.limits
-    return Capacity(
-        memory=facts.memory_bytes,
-        disk=disk_capacity(inventory.disk.total_bytes, limits),
-        cpus=facts.cpus,
-        providers=facts.execution_providers,
-        converts=inventory.convert != REGISTRY_ONLY and not serves_only(facts.os, facts.arch),
-        conversion_memory=inventory.conversion_memory or conversion_limit(0, facts.memory_bytes),
-    )
+    disk = inventory.disk.total_bytes
+    return capacity(inventory.facts, disk, inventory.limits, inventory.convert, inventory.conversion_memory)
 
 
 def to_observed(inventory: Inventory) -> Observed:

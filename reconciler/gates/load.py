@@ -52,20 +52,16 @@ class LoadGate(RuntimeGate):
         # The token that ends an answer is computed too, but not counted.
         if not any(one.completion_tokens + (one.finish_reason == "stop") >= 2 for one in answers):
             raise RehearsalFailed("it loads, but answers with nothing", code="EmptyAnswer")
-        peak_memory, versions = candidate.runtime.measure()
-        released = Released(before=before, loaded=candidate.runtime.memory())
-        _require_provider(candidate)
-        load = Measurements(
+        return _measured(
+            candidate,
+            before,
             load_seconds=answer.load_seconds,
             first_token_seconds=answer.first_token_seconds,
             tokens_per_second=answer.tokens_per_second,
             prompt_tokens=answer.prompt_tokens,
             completion_tokens=answer.completion_tokens,
-            peak_memory_bytes=peak_memory,
             takes_system=with_system is not None,
-            runtime=versions,
         )
-        return {"load": load, "released": released}
 
     def conclude(self, candidate: RegisteredCandidate, held: Measured) -> dict[str, Any]:
         if held.released is None:
@@ -100,20 +96,25 @@ def _measure_embedding(candidate: RegisteredCandidate) -> dict[str, Any]:
     one, other = embedded(candidate, (USER[0][1], SYSTEM_AND_USER[0][1]))
     if cosine(one, other) > SAME:  # guard: gate: two texts have two embeddings
         raise RehearsalFailed("it loads, but embeds all texts alike", code="EmptyAnswer")
-    peak_memory, versions = candidate.runtime.measure()
-    released = Released(before=before, loaded=candidate.runtime.memory())
-    _require_provider(candidate)
-    load = Measurements(
+    return _measured(
+        candidate,
+        before,
         load_seconds=found.load_seconds,
         first_token_seconds=found.seconds,
         tokens_per_second=0.0,
         prompt_tokens=0,
         completion_tokens=0,
-        peak_memory_bytes=peak_memory,
         takes_system=False,
-        runtime=versions,
     )
-    return {"load": load, "released": released}
+
+
+def _measured(candidate: RegisteredCandidate, before: int, **answered: Any) -> dict[str, Any]:
+    """What came of it once it is loaded and has answered: `answered` are the fields of Measurements that are the
+    answer's, `before` the runtime's memory without it. Raises RuntimeUnavailable where it fell back to the CPU."""
+    peak_memory, versions = candidate.runtime.measure()
+    released = Released(before=before, loaded=candidate.runtime.memory())
+    _require_provider(candidate)
+    return {"load": Measurements(peak_memory_bytes=peak_memory, runtime=versions, **answered), "released": released}
 
 
 def _kept(released: Released) -> float:

@@ -14,7 +14,7 @@ from typing import Any, ClassVar, Protocol
 from reconciler.domain.errors import PermanentError, ReconcilerError, RehearsalFailed
 from reconciler.domain.gate_spec import Gate
 from reconciler.domain.measured import Answer, ComputedBy, Decoded, Embedded, Measured, Referenced, Tokenized
-from reconciler.domain.observed import TASK
+from reconciler.domain.observed import task_properties
 from reconciler.domain.reference import Reference
 from reconciler.domain.targets import CHAT
 from reconciler.host.clock import now
@@ -123,7 +123,7 @@ class Rehearsal(AbstractContextManager["Rehearsal"]):
         candidate = RegisteredCandidate(
             runtime=self._runtime, folder=folder, name=name, boundaries=boundaries or {}, reference=reference, task=task
         )
-        with self._registered(folder, name, {} if task == CHAT else {TASK: task}):
+        with self._registered(folder, name, task_properties(task)):
             measured = []
             for gate in gates:
                 measured.append(gate)

@@ -56,13 +56,17 @@ def plan_prunes(
     if guard := _guard(desired, ours, free, confirm=confirm):
         return [], [*held, *(Held(variant=one.variant, reason=guard[0], message=guard[1]) for one in free)]
     served = {one.model for one in ours.values()}
-    stays = {one.release.model for one in desired.wanted if is_ready(one, observed)}  # with another of its variants
     needed = {
-        one.variant: dependents_of(one.model, served, desired, recorded) if one.model not in stays else []
+        one.variant: [] if _stays(one.model, desired, observed) else dependents_of(one.model, served, desired, recorded)
         for one in free
     }
     held += [_needed(one, needed[one.variant]) for one in free if needed[one.variant]]
     return [_prune(one, desired) for one in free if not needed[one.variant]], held
+
+
+def _stays(model: str, desired: Desired, observed: Observed) -> bool:
+    """With another of its variants, which serves."""
+    return any(one.release.model == model and is_ready(one, observed) for one in desired.wanted)
 
 
 def _needed(orphan: _Served, dependents: list[str]) -> Held:

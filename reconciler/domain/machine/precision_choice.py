@@ -7,6 +7,9 @@ stays too, and can be made elsewhere from its inventory.
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from reconciler.domain.machine.facts import Facts, StorageLimits, conversion_limit, disk_capacity, serves_only
+from reconciler.domain.machine.registries import REGISTRY_ONLY, ConvertMode
+
 
 @dataclass(frozen=True, kw_only=True)
 class PrecisionNeeds:
@@ -34,6 +37,18 @@ class Capacity:
     providers: tuple[str, ...]
     converts: bool
     conversion_memory: int
+
+
+def capacity(facts: Facts, disk: int, limits: StorageLimits, convert: ConvertMode, conversion_memory: int) -> Capacity:
+    """Of a machine with these facts and a file system of `disk` bytes. `conversion_memory` is as it is configured."""
+    return Capacity(
+        memory=facts.memory_bytes,
+        disk=disk_capacity(disk, limits),
+        cpus=facts.cpus,
+        providers=facts.execution_providers,
+        converts=convert != REGISTRY_ONLY and not serves_only(facts.os, facts.arch),
+        conversion_memory=conversion_limit(conversion_memory, facts.memory_bytes),
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
