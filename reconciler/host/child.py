@@ -150,7 +150,9 @@ class Child:
             self._process.stdin.write(request)
             self._process.stdin.flush()
         except (OSError, ValueError):  # a broken pipe, or one that close() has closed
-            raise self._death() from None
+            if self._ending:
+                raise self._death() from None
+            # It ended by itself. What it wrote before that, which `_reply` reads, says more than its exit code.
 
     def _reply(self, on_event: Callable[[Json], None], silence: float | None) -> Json:
         while line := self._next_line(silence):

@@ -20,8 +20,8 @@ from tests.waiting import until
 
 
 @pytest.mark.skipif(os.name == "nt", reason="ended by a signal")
-@pytest.mark.filterwarnings(  # which may come between an opened folder and the statement that closes it
-    "ignore:.*ScandirIterator:pytest.PytestUnraisableExceptionWarning", "ignore:unclosed scandir:ResourceWarning"
+@pytest.mark.filterwarnings(  # which may come between an opened file or folder and the statement that closes it
+    "ignore:.*(ScandirIterator|FileIO):pytest.PytestUnraisableExceptionWarning", "ignore:unclosed:ResourceWarning"
 )
 def test_what_is_released_or_asked_for_is_done_at_once(tmp_path: Path, capitals: Path) -> None:
     machine = TestMachine(folder=tmp_path)

@@ -129,9 +129,13 @@ def test_a_worker_that_leaves_the_network_too_late_says_so_first(start: Start) -
     assert "exit code 1: RuntimeError: the network must be left before the first thread, and 2 " in first
 
 
-def test_a_module_that_speaks_another_language_is_ended(start: Start) -> None:
+@pytest.mark.parametrize("ends_first", [False, True])
+def test_a_module_that_speaks_another_language_is_ended(start: Start, ends_first: bool) -> None:
+    child = start("this")
+    if ends_first:  # then the call cannot be sent
+        os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)
     with pytest.raises(ChildDied, match="is no reply"):
-        start("this").call("echo", {}, timeout=PATIENCE)
+        child.call("echo", {}, timeout=PATIENCE)
 
 
 def test_a_time_limit_ends_the_child_and_all_it_started(start: Start) -> None:
