@@ -207,6 +207,9 @@ class Measured:
     released: Released | None = None
     longest: LongestPrompt | None = None
 
+    def __hash__(self) -> int:
+        return hash((self.release, self.build_key))
+
 
 @dataclass(frozen=True, kw_only=True)
 class Numbers:

@@ -6,6 +6,7 @@ Pure: a changed bar gives another verdict on the same numbers. A new gate is a f
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 from reconciler.domain.desired import Desired, DesiredRelease
 from reconciler.domain.gate_spec import Gate, GateSpec
@@ -31,6 +32,8 @@ GATES: tuple[type[Gate], ...] = (
     *(PromptsGate, EmbeddingsGate, PerformanceGate, EnduranceGate),
 )
 
+REMEMBERED = 4096  # answers for each of two questions: a daemon asks them of every model, in every pass
+
 
 @dataclass(frozen=True, kw_only=True)
 class Needed:
@@ -52,6 +55,7 @@ class Needed:
         return any(one.slow for one in self.gates)
 
 
+@lru_cache(REMEMBERED)
 def gates_of(spec: GateSpec) -> tuple[Gate, ...]:
     """Those that are declared or always there, in the order in which they are measured."""
     return tuple(gate for kind in GATES if (gate := spec.get(kind)) is not None)
@@ -73,6 +77,7 @@ def missing_measurements(spec: GateSpec, fidelity: Fidelity | None, measured: Me
     return Needed(gates=rest)
 
 
+@lru_cache(REMEMBERED)
 def judge(spec: GateSpec, precision: str, fidelity: Fidelity | None, measured: Measured | None) -> tuple[Verdict, ...]:
     """In the order in which the gates are measured; one verdict a bar."""
     numbers = Numbers(precision=precision, fidelity=fidelity, measured=measured)
