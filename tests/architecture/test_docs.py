@@ -37,7 +37,7 @@ ELSEWHERE = {
     "reconciler.cards.json": "what their model cards say",
     "reconciler.facts.json": "what is known of them before they are fetched",
     "reconciler.json": "our mark in the cache of Foundry Local 0.5 to 1.x",
-    "reconciler.xml": "Windows' service wrapper",
+    "reconciler-service.xml": "Windows' service wrapper",
     "reconciler.exe": "the same",
     "sources/hub/": "below a machine's root",
     "sources/parsed.json": "a file of an earlier version, below a machine's root",

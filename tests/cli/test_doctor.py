@@ -130,6 +130,14 @@ def test_another_version_and_a_missing_package_are_errors(machine: TestMachine, 
     assert wrong(machine, "packages", PYTHONPATH=path) == [
         "error: onnxruntime-genai is 0.15.0, 0.14.1 is tested: needed for converting"
     ]
+    config = tmp_path / "serves.yaml"
+    config.write_text(
+        "apiVersion: reconciler.foundry/v1alpha1\nkind: MachineConfig\nconvert: registry-only\n"
+        "registries: [{url: https://registry.example/models, role: pull}]\n"
+    )
+    serving = examine(machine, PYTHONPATH=path, RECONCILER_CONFIG=str(config))
+    assert {line["level"] for line in serving["packages"]} == {"ok"}
+    assert "cage" not in serving
     without = tmp_path / "without"
     without.mkdir()
     for package in Path(sysconfig.get_path("purelib")).iterdir():

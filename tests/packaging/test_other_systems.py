@@ -9,7 +9,7 @@ import pytest
 
 PACKAGING = Path(__file__).parents[2] / "packaging"
 PLIST = PACKAGING / "launchd" / "org.foundry-reconciler.plist"
-WINSW = PACKAGING / "windows" / "reconciler.xml"
+WINSW = PACKAGING / "windows" / "reconciler-service.xml"
 # What WinSW 3 reads, and which values it takes: of docs/xml-config-file.md, docs/logging-and-error-reporting.md and
 # XmlServiceConfig.cs in github.com/winsw/winsw at e4cf507. It publishes no schema. Element: (its text, its attributes).
 TEXT, FLAG, NUMBER, NOTHING = r"\S.*", "true|false", r"\d+", ""
@@ -32,6 +32,7 @@ WINSW_READS: dict[str, tuple[str, dict[str, str]]] = {
     "stoptimeout": (SPAN, {}),
     "onfailure": (NOTHING, {"action": "restart|reboot|none", "delay": SPAN}),
     "resetfailure": (SPAN, {}),
+    "logpath": (TEXT, {}),
     "log": (NOTHING, {"mode": "append|reset|none|roll-by-size|roll-by-time|roll-by-size-time"}),
     "log/sizeThreshold": (NUMBER, {}),
     "log/keepFiles": (NUMBER, {}),

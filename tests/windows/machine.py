@@ -13,9 +13,11 @@ FOLDER = os.environ.get("WINDOWS_FOLDER", "")
 
 @dataclass(frozen=True, kw_only=True)
 class WindowsMachine(TestMachine):
-    """`run` starts the reconciler under Windows; everything else looks at the same files from outside."""
+    """`run` starts the reconciler of the portable zip, unpacked in `portable`, under Windows; everything else looks at
+    the same files from outside."""
 
     __test__ = False
+    portable: Path
 
     def run(self, *arguments: str, timeout: float = 300.0, **environment: str) -> Done:
         with self.start(*arguments, **environment) as process:
@@ -27,12 +29,21 @@ class WindowsMachine(TestMachine):
         return Done(code=process.returncode, out=out.decode(), err=err.decode())
 
     def start(self, *arguments: str, **environment: str) -> "subprocess.Popen[bytes]":
-        """Its streams are pipes: Wine's Python cannot write to a Unix file."""
-        windows = Windows(Path(FOLDER))
+        """As its launcher starts it: a signal has to reach the interpreter, and Wine hands none on. Its streams are
+        pipes: Wine's Python cannot write to a Unix file."""
+        return self._started("python/python.exe", "-m", "reconciler", *arguments, **environment)
+
+    def launch(self, *arguments: str) -> Done:
+        """By the launcher."""
+        with self._started("reconciler.exe", *arguments) as process:
+            out, err = process.communicate(timeout=120)
+        return Done(code=process.returncode, out=out.decode(), err=err.decode())
+
+    def _started(self, program: str, *arguments: str, **environment: str) -> "subprocess.Popen[bytes]":
         return subprocess.Popen(
-            windows.command("-m", "reconciler", *arguments),
+            ["wine", str(self.portable / program), *arguments],
             cwd=self.folder / "fleet",
-            env=windows.environment | self.environment() | environment,
+            env=Windows(Path(FOLDER)).environment | self.environment() | environment,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,

@@ -1,14 +1,18 @@
-"""The whole story under Windows: a build that was made here is pulled, rehearsed, served by the Windows Foundry Local,
-asked, given another template, rolled back, and the daemon is stopped from its console. The same digests as here."""
+"""The whole story under Windows, out of the portable zip: a build that was made here is pulled, rehearsed, served by
+the Windows Foundry Local, asked, given another template, rolled back, and the daemon is stopped from its console. The
+same digests as here."""
 
 import json
 import signal
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from ci.windows import suit_wine
+from ci.windows_zip import PATHS, SITE, build, version
 from tests.machine import TestMachine
 from tests.registry_server import FakeRegistry
 from tests.windows.machine import FOLDER, WindowsMachine
@@ -26,11 +30,23 @@ registries: [{{url: "{origin}/models/tiny", role: {role}}}]
 
 
 @pytest.fixture(scope="module")
-def machines(tmp_path_factory: pytest.TempPathFactory, capitals: Path) -> Iterator[tuple[TestMachine, ...]]:
+def portable(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The portable zip, unpacked into a folder whose name has a space and a letter that no code page shares."""
+    folder = tmp_path_factory.mktemp("zip")
+    target = folder / "Program Files \u0141\u00fc"
+    with zipfile.ZipFile(build(Path(FOLDER), folder)) as archive:
+        archive.extractall(target)
+    return target / "reconciler"
+
+
+@pytest.fixture(scope="module")
+def machines(
+    tmp_path_factory: pytest.TempPathFactory, capitals: Path, portable: Path
+) -> Iterator[tuple[TestMachine, ...]]:
     """One that builds, and two that only pull: here, and under Windows."""
     folder = tmp_path_factory.mktemp("story")
     builder, here = (TestMachine(folder=folder / name) for name in ("builder", "here"))
-    windows = WindowsMachine(folder=folder / "windows")
+    windows = WindowsMachine(folder=folder / "windows", portable=portable)
     with FakeRegistry().running() as registry:
         for machine in (builder, here, windows):
             machine.folder.mkdir()
@@ -56,9 +72,21 @@ def served(machine: TestMachine) -> dict[str, Any]:
     return {name: one[name] for name in ("id", "release", "artifact", "sizeBytes")}
 
 
-def test_the_story(machines: tuple[TestMachine, ...]) -> None:
+def suit(portable: Path) -> None:
+    """What Wine lacks (ci/wine). Up to here everything is as a user has it."""
+    suit_wine(portable / SITE)
+    with (portable / PATHS).open("a") as paths:
+        paths.write("import site\n")
+
+
+def test_the_story(machines: tuple[TestMachine, ...], portable: Path) -> None:
     builder, here, windows = machines
     assert isinstance(windows, WindowsMachine)
+    assert windows.launch("--version").out == f"reconciler {version()}\n"
+    assert windows.launch("validate").code == 0
+    assert windows.launch("validate", "nowhere").code == 64  # the launcher hands the code on
+    suit(portable)
+
     [built] = json.loads(run(builder, "build", "-o", "json"))["builds"]
     assert built["status"] == "pushed"
 

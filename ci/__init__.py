@@ -1,0 +1,1 @@
+"""What runs around the program: on Windows without a Windows, with newer packages, and what is handed out."""
