@@ -14,10 +14,11 @@ try:
 except ImportError:  # it is in the extra `dev` only
     sync_api = None  # type: ignore[assignment]
 
-CHROMIUM = next((found for name in ("chromium", "chromium-browser") if (found := shutil.which(name))), None)
+CHROMIUMS = ("chromium-headless-shell", "chromium", "chromium-browser")  # the first takes half as long
+CHROMIUM = next((found for name in CHROMIUMS if (found := shutil.which(name))), None)
 needs_browser = pytest.mark.skipif(
     CHROMIUM is None or sync_api is None,
-    reason="Chromium and playwright are not installed (Debian: apt install chromium)",
+    reason="Chromium and playwright are not installed (Debian: apt install chromium-headless-shell)",
 )
 PICTURES = os.environ.get("RECONCILER_SCREENSHOTS", "")  # a folder: pictures of each width and look are kept there
 

@@ -122,21 +122,20 @@ def _arguments(command: list[bytes]) -> None:
 def _watch(over: threading.Event) -> None:
     known: set[tuple[str, bytes]] = set()
     while not over.wait(PAUSE):
-        for number in filter(str.isdecimal, _listed("/proc")):
-            command = _read(f"/proc/{number}/cmdline", LARGEST)
-            if command and (number, command) not in known:
-                known.add((number, command))
-                if _is_below_us(number):
+        left = _children(str(os.getpid()))
+        while left:  # those that this process started itself are known by the hook
+            for number in _children(left.pop()):
+                left.append(number)
+                command = _read(f"/proc/{number}/cmdline", LARGEST)
+                if command and (number, command) not in known:
+                    known.add((number, command))
                     _arguments(command.split(b"\0"))
 
 
-def _is_below_us(number: str) -> bool:
-    """Others of this machine may have any arguments; ours are not counted twice."""
-    above = [number]
-    while len(above) < 20 and above[-1] not in ("0", "1", "", str(os.getpid())):
-        stat = _read(f"/proc/{above[-1]}/stat", 4096).rpartition(b")")[2].split()
-        above.append(stat[1].decode() if len(stat) > 1 else "")
-    return above[-1] == str(os.getpid()) and len(above) > 2
+def _children(number: str) -> list[str]:
+    """Of all threads of a process; none where the system does not tell."""
+    threads = _listed(f"/proc/{number}/task")
+    return [one.decode() for each in threads for one in _read(f"/proc/{number}/task/{each}/children", LARGEST).split()]
 
 
 def _listed(folder: str) -> list[str]:

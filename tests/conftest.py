@@ -2,7 +2,9 @@
 
 import gc
 import ipaddress
+import itertools
 import os
+import re
 import shutil
 import signal
 import socket
@@ -60,6 +62,7 @@ if not os.environ.get("RECONCILER_TEST_DISK") and _has_room_in_memory():
     os.environ.setdefault(ROOT_OF_TEMPORARY, str(IN_MEMORY))
 
 _connect = socket.socket.connect
+_numbers = itertools.count()
 
 # Started in the background of a script, a process ignores Ctrl-C, and so do its children, which tests interrupt.
 signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -82,9 +85,21 @@ def pytest_collection_finish(session: pytest.Session) -> None:
         child._start = forked.start_worker
 
 
+def _folder_of_its_own(factory: pytest.TempPathFactory, name: str) -> Path:
+    """As `factory` makes them; it would look through all that it made before for the next number of each name, which
+    after thousands of tests takes longer than most of them."""
+    return factory.mktemp(f"{name}{next(_numbers)}", numbered=False)
+
+
+@pytest.fixture
+def tmp_path(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """In place of pytest's own."""
+    return _folder_of_its_own(tmp_path_factory, re.sub(r"\W", "_", request.node.name)[:30])
+
+
 @pytest.fixture(autouse=True)
 def guarded(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:
-    home = tmp_path_factory.mktemp("home")
+    home = _folder_of_its_own(tmp_path_factory, "home")
     for name in [name for name in os.environ if name.startswith(("RECONCILER_", "XDG_"))]:
         monkeypatch.delenv(name)
     monkeypatch.setenv("HOME", str(home))

@@ -23,6 +23,9 @@ MACHINE = BenchMachine(
     runtime=RUNTIME,
     load_average=0.2,
 )
+# A length that does not fit a context of 4096 tokens, and what is said of it.
+UNFITTING = Speed(wanted_tokens=9999, prompt_tokens=0, first_token_seconds=0.0, tokens_per_second=0.0)
+UNFITTING_SAID = "9999 tokens do not fit this model's context (4096 tokens), and were not timed"
 
 
 def fidelity(agreement: float, kl: float = 0.01) -> Fidelity:

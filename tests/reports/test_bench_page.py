@@ -10,12 +10,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from markupsafe import escape
 
 from reconciler.gates.benchmark import Golden
 from reconciler.reports.benchmark.page import bench_page, benchmark_shown
 from reconciler.reports.benchmark.plots import plots
 from reconciler.reports.benchmark.report import bench_markdown, bench_text, bench_view
-from tests.gates.bench_world import GIB, MACHINE, benched, benchmark, fidelity, whole
+from tests.gates.bench_world import GIB, MACHINE, UNFITTING, UNFITTING_SAID, benched, benchmark, fidelity, run, whole
 
 GOLDEN = Path(__file__).parent / "golden"
 RENDERERS = {"bench.txt": bench_text, "bench.md": bench_markdown, "bench.html": bench_page}
@@ -161,6 +162,13 @@ def test_one_that_was_never_compared_says_how_to() -> None:
     view = bench_view(benchmark(benched(fidelity=None)))
     assert "bench --measure" in bench_text(view)
     assert "bench --measure" in bench_page(view)
+
+
+def test_a_length_that_does_not_fit_is_told() -> None:
+    one = run()
+    long = replace(one, measured=replace(one.measured, speeds=(*one.measured.speeds, UNFITTING)))
+    page = bench_page(bench_view(benchmark(benched(runs=(long,), context=4096))))
+    assert f"int4: {escape(UNFITTING_SAID)}" in page
 
 
 def test_points_in_one_place_are_all_named() -> None:
