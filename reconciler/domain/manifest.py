@@ -37,7 +37,7 @@ class Fixture:
     messages: tuple[tuple[str, str], ...]
     rendered: str
     asked: bool = True
-    tokens: dict[str, str] = field(default_factory=dict)
+    tokens: dict[str, str] = field(default_factory=dict, hash=False)
 
     @cached_property
     def key(self) -> str:
