@@ -38,6 +38,28 @@ def graph_of(*tensors: bytes, nodes: tuple[bytes, ...] = ()) -> bytes:
     return b"\x08\x0a" + field(2, b"pytorch") + field(7, inner)
 
 
+AUDIO = "audio_processor_config.json"
+HEARD_BY = [{"operation": {"name": "a", "type": "AudioDecoder"}}, {"operation": {"type": "STFTNorm"}}]
+
+
+def write_hearing(folder: Path) -> Path:
+    """The same of a model that hears: a graph for that beside it."""
+    write_ready(folder)
+    shutil.copy(folder / GRAPH, folder / "encoder.onnx")
+    config = json.loads((folder / GENAI).read_text())
+    config["model"] |= {"type": "whisper", "encoder": {"filename": "encoder.onnx"}}
+    (folder / GENAI).write_text(json.dumps(config))
+    (folder / AUDIO).write_text(json.dumps({"feature_extraction": {"sequence": HEARD_BY}}))
+    tokenizer = json.loads((folder / "tokenizer.json").read_text())
+    last = max(tokenizer["added_tokens"], key=lambda one: one["id"])
+    names = ("startoftranscript", "transcribe", "notimestamps", "en")
+    tokenizer["added_tokens"] += [
+        last | {"content": f"<|{name}|>", "id": last["id"] + 1 + at} for at, name in enumerate(names)
+    ]
+    (folder / "tokenizer.json").write_text(json.dumps(tokenizer))
+    return folder
+
+
 def write_ready(folder: Path) -> Path:
     folder.mkdir(parents=True)
     (folder / GENAI).write_bytes(edited({"model.eos_token_id": 2}))

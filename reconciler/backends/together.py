@@ -12,7 +12,7 @@ from typing import ClassVar
 
 from reconciler.backends.foundry.backend import FoundryLocal
 from reconciler.backends.protocol import Backend, ServingRuntime
-from reconciler.domain.measured import Answer, ComputedBy, Decoded, Embedded, Referenced, Tokenized
+from reconciler.domain.measured import Answer, ComputedBy, Decoded, Embedded, Referenced, Tokenized, Transcribed
 from reconciler.domain.observed import PREFIX, Registration
 from reconciler.domain.reference import Reference
 from reconciler.host.stamps import StampBook
@@ -135,14 +135,22 @@ class RuntimesTogether:
         temperature: float | None = None,
         on_text: Callable[[str], None] | None = None,
     ) -> Answer:
-        if self._probes and identity not in self._probed:
-            for other in self._others:
-                other.ask(identity, messages, PROBE, 0.0)
-            self._probed.add(identity)
+        self._probe(identity, lambda other: other.ask(identity, messages, PROBE, 0.0))
         return self._first.ask(identity, messages, max_tokens, temperature, on_text)
 
+    def _probe(self, identity: str, asked: Callable[[ServingRuntime], object]) -> None:
+        if self._probes and identity not in self._probed:
+            for other in self._others:
+                asked(other)
+            self._probed.add(identity)
+
     def embed(self, identity: str, texts: Sequence[str]) -> Embedded:
+        self._probe(identity, lambda other: other.embed(identity, texts))
         return self._first.embed(identity, texts)
+
+    def transcribe(self, identity: str, audio: bytes, language: str) -> Transcribed:
+        self._probe(identity, lambda other: other.transcribe(identity, audio, language))
+        return self._first.transcribe(identity, audio, language)
 
     def count(self, identity: str, messages: Sequence[tuple[str, str]]) -> int:
         return self._first.count(identity, messages)

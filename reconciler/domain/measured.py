@@ -35,6 +35,15 @@ class Embedded:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Transcribed:
+    """What the runtime hears in one recording. Times are in seconds."""
+
+    text: str
+    load_seconds: float
+    seconds: float
+
+
+@dataclass(frozen=True, kw_only=True)
 class Measurements:
     """What one candidate cost in the real runtime. `peak_memory_bytes` is that of the process that loaded
     it, 0 where the platform does not tell. `takes_system` is false when the template refuses a system

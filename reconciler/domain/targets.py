@@ -162,10 +162,11 @@ def provider_of(config: dict[str, Any]) -> ExecutionProvider:
 
 # What a model is for, in Foundry Local's own words: a registration carries one, and it decides by which client a model
 # is asked.
-CHAT, EMBEDDINGS = "chat-completion", "embeddings"
-TASKS = (CHAT, EMBEDDINGS)
+CHAT, EMBEDDINGS, SPEECH = "chat-completion", "embeddings", "automatic-speech-recognition"
+TASKS = (CHAT, EMBEDDINGS, SPEECH)
 OTHER_TASKS = (
-    "as Foundry Local names them: Hugging Face's feature-extraction and sentence-similarity are embeddings; speech, "
-    "vision and other tasks are not served yet (docs/tasks.md)"
+    "as Foundry Local names them: Hugging Face's feature-extraction and sentence-similarity are embeddings; vision and "
+    "other tasks are not served yet (docs/tasks.md)"
 )
 HIDDEN_STATES = "hidden_states"  # the output of a graph that Foundry Local takes an embedding from
+WHISPER = "whisper"  # the one family of models that hears

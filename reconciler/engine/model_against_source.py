@@ -9,9 +9,10 @@ from reconciler.domain.manifest import Model
 from reconciler.domain.sources.adapter_weights import CHANGES_BOTH, mismatch
 from reconciler.domain.sources.locked import LOCK_NAME, LockedSource, names_of
 from reconciler.domain.sources.source_model import SourceAdapter, SourceModel
-from reconciler.domain.targets import EMBEDDINGS, HIDDEN_STATES
+from reconciler.domain.targets import EMBEDDINGS, HIDDEN_STATES, SPEECH, WHISPER
 from reconciler.domain.text.escape import one_line
 from reconciler.domain.text.quoting import shown
+from reconciler.gates.speech import SpeechGate
 from reconciler.templates.lint import renders_nothing
 from reconciler.templates.presets import PRESETS
 
@@ -135,6 +136,24 @@ def no_embedding(model: Model, source: SourceModel) -> list[Problem]:
     message = f"the graph has no output {HIDDEN_STATES}, which the embedding is taken from, but {shown(named)}"
     hint = "build it with include_hidden_states=true (onnxruntime-genai); or delete `task`: it is a model for chat"
     return [_problem(model, "spec.task", "EmbeddingOutputMissing", message, hint)]
+
+
+def other_task(model: Model, source: SourceModel) -> list[Problem]:
+    """A model that hears is none for chat, and no other one hears. A language that it has no token for is read as
+    letters, in silence."""
+    if not (source.looked_at and source.ready):
+        return []
+    hears, family = model.task == SPEECH, shown(source.architecture)
+    if hears != (source.architecture == WHISPER):
+        message = f"it is for {model.task}, and the model is of type {family}: those of type {WHISPER} hear, no others"
+        hint = f"delete `task: {SPEECH}`" if hears else f"add `task: {SPEECH}` (docs/tasks.md)"
+        return [_problem(model, "spec.task", "TaskDiffers", message, hint)]
+    gate = model.gates.get(SpeechGate)
+    asked = {f"<|{one.language}|>" for one in gate.cases} if gate else set()
+    lacking = sorted(asked - {*source.tokens})
+    message = f"its tokenizer has no {', '.join(lacking)}, by which it is asked in the language of a golden recording"
+    hint = "leave these recordings out: the model was not trained in the language"
+    return [_problem(model, "spec.gates", "SpeechTokenMissing", message, hint)] if lacking else []
 
 
 def no_template(model: Model) -> Problem:

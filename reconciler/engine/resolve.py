@@ -202,6 +202,7 @@ class _Resolver:
             problems += complaints.foreign_adapter(model, adapter, source)
             problems += complaints.unembedded_tokens(model, adapter, source)
         problems += complaints.no_embedding(model, source)
+        problems += complaints.other_task(model, source)
         template = template_of(model, source, adapter)
         if template is None and not problems:
             problems.append(complaints.no_template(model))

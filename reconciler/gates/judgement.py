@@ -23,13 +23,14 @@ from reconciler.gates.performance import PerformanceGate
 from reconciler.gates.prompts import PromptsGate
 from reconciler.gates.reference import ReferenceGate
 from reconciler.gates.runtime import RuntimeGate
+from reconciler.gates.speech import SpeechGate
 from reconciler.gates.template import TemplateGate
 from reconciler.gates.tokenizer import TokenizerGate
 
 # In the order in which they are measured.
 GATES: tuple[type[Gate], ...] = (
     *(FidelityGate, LoadGate, TokenizerGate, TemplateGate, DecodingGate, ReferenceGate),
-    *(PromptsGate, EmbeddingsGate, PerformanceGate, EnduranceGate),
+    *(PromptsGate, EmbeddingsGate, SpeechGate, PerformanceGate, EnduranceGate),
 )
 
 REMEMBERED = 4096  # answers for each of two questions: a daemon asks them of every model, in every pass

@@ -12,11 +12,21 @@ from typing import Annotated, Any, ClassVar
 
 from reconciler.domain.accepts import MEMORY, About
 from reconciler.domain.errors import PermanentError, RehearsalFailed, RuntimeUnavailable
-from reconciler.domain.measured import Answer, ComputedBy, Measured, Measurements, Numbers, Released
-from reconciler.domain.targets import DEFAULT_PROVIDER, EMBEDDINGS, TASKS, provider_of
+from reconciler.domain.measured import (
+    Answer,
+    ComputedBy,
+    Embedded,
+    Measured,
+    Measurements,
+    Numbers,
+    Released,
+    Transcribed,
+)
+from reconciler.domain.targets import DEFAULT_PROVIDER, EMBEDDINGS, SPEECH, TASKS, provider_of
 from reconciler.domain.verdict import NO_MEMORY_FIGURE, Verdict, at_most, compared, inconclusive
 from reconciler.gates.embeddings import cosine, embedded
 from reconciler.gates.runtime import RegisteredCandidate, RuntimeGate
+from reconciler.gates.speech import a_tone, hear
 
 _FELL_BACK = "check the driver and what `reconciler doctor` lists; a variant for the CPU is smaller and honest"
 USER = (("user", "Hello! Who are you?"),)
@@ -46,6 +56,8 @@ class LoadGate(RuntimeGate):
         """Raises RehearsalFailed where it answers with nothing."""
         if candidate.task == EMBEDDINGS:
             return _measure_embedding(candidate)
+        if candidate.task == SPEECH:
+            return _measure_speech(candidate)
         before = candidate.runtime.memory()
         answer, with_system = candidate.ask(USER, MAX_TOKENS), _ask_with_system(candidate)
         answers = [one for one in (answer, with_system) if one is not None]
@@ -90,22 +102,32 @@ class LoadGate(RuntimeGate):
 
 
 def _measure_embedding(candidate: RegisteredCandidate) -> dict[str, Any]:
-    """It embeds, and tells one text from another. There are no tokens of an answer to count."""
+    """It embeds, and tells one text from another."""
     before = candidate.runtime.memory()
     found = candidate.runtime.embed(candidate.name, (USER[0][1],))
     one, other = embedded(candidate, (USER[0][1], SYSTEM_AND_USER[0][1]))
     if cosine(one, other) > SAME:  # guard: gate: two texts have two embeddings
         raise RehearsalFailed("it loads, but embeds all texts alike", code="EmptyAnswer")
-    return _measured(
-        candidate,
-        before,
-        load_seconds=found.load_seconds,
-        first_token_seconds=found.seconds,
-        tokens_per_second=0.0,
-        prompt_tokens=0,
-        completion_tokens=0,
-        takes_system=False,
-    )
+    return _measured(candidate, before, **_without_tokens(found))
+
+
+def _measure_speech(candidate: RegisteredCandidate) -> dict[str, Any]:
+    """It hears a tone. Whatever it makes of that is right, for nothing is said in it."""
+    before = candidate.runtime.memory()
+    heard = hear(candidate, a_tone())
+    return _measured(candidate, before, **_without_tokens(heard))
+
+
+def _without_tokens(found: Embedded | Transcribed) -> dict[str, Any]:
+    """The fields of Measurements, where no tokens of an answer are counted."""
+    return {
+        "load_seconds": found.load_seconds,
+        "first_token_seconds": found.seconds,
+        "tokens_per_second": 0.0,
+        "prompt_tokens": 0,
+        "completion_tokens": 0,
+        "takes_system": False,
+    }
 
 
 def _measured(candidate: RegisteredCandidate, before: int, **answered: Any) -> dict[str, Any]:

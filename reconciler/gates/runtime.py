@@ -13,7 +13,16 @@ from typing import Any, ClassVar, Protocol
 
 from reconciler.domain.errors import PermanentError, ReconcilerError, RehearsalFailed
 from reconciler.domain.gate_spec import Gate
-from reconciler.domain.measured import Answer, ComputedBy, Decoded, Embedded, Measured, Referenced, Tokenized
+from reconciler.domain.measured import (
+    Answer,
+    ComputedBy,
+    Decoded,
+    Embedded,
+    Measured,
+    Referenced,
+    Tokenized,
+    Transcribed,
+)
 from reconciler.domain.observed import task_properties
 from reconciler.domain.reference import Reference
 from reconciler.domain.targets import CHAT
@@ -34,6 +43,8 @@ class MeasuringRuntime(Protocol):
     ) -> Answer: ...
 
     def embed(self, identity: str, texts: Sequence[str]) -> Embedded: ...
+
+    def transcribe(self, identity: str, audio: bytes, language: str) -> Transcribed: ...
 
     def count(self, identity: str, messages: Sequence[tuple[str, str]]) -> int: ...
 

@@ -12,6 +12,7 @@ from reconciler.domain.text.names import camel
 from reconciler.gates.embeddings import EmbeddingsGate
 from reconciler.gates.judgement import GATES
 from reconciler.gates.prompts import CHECKS, PromptsGate, pattern_refusal, schema_refusal
+from reconciler.gates.speech import ENGLISH, HEARD, LANGUAGES, SpeechGate
 from reconciler.manifests.described import manifest_type
 from reconciler.manifests.fields import (
     AnyText,
@@ -30,12 +31,22 @@ from reconciler.manifests.fields import (
 from reconciler.manifests.loader import Plain
 
 MOST_CASES = 200
+MOST_RECORDINGS = 20
+
+
+def _known_language(value: str) -> str:
+    if value not in LANGUAGES:
+        hint = "Foundry Local would hear it as English, and say nothing of it"
+        raise refusal("a language that Foundry Local asks for, by its code, such as en or sl", Plain(value), hint)
+    return value
+
 
 Count = Annotated[int, Field(ge=1, le=MOST_CASES), expect(f"a whole number from 1 to {MOST_CASES}", as_whole)]
 Tokens = Annotated[int, Field(ge=1, le=1024), expect("a whole number from 1 to 1024", as_whole)]
 Dimensions = Annotated[int, Field(ge=1, le=65_536), expect("a whole number from 1 to 65536", as_whole)]
 Cosine = Annotated[float, Field(ge=-1, le=1), expect("a number from -1 to 1", as_number)]
 Role = Annotated[Literal["system", "user", "assistant"], one_of(("system", "user", "assistant"))]
+Language = Annotated[str, AfterValidator(_known_language), BeforeValidator(as_text)]
 Text = Annotated[
     str, StringConstraints(min_length=1, max_length=16_384), expect("text of 1 to 16,384 characters", as_text)
 ]
@@ -133,11 +144,36 @@ class EmbeddingsManifest(Strict):
     dimensions: Dimensions | None = optional("How many numbers an embedding has.")
 
 
+class GoldenRecordingManifest(Strict):
+    """One item of `cases`."""
+
+    exclusive = (HEARD,)
+
+    audio: RelativePath = Field(
+        description="The recording, relative to this file: WAV, 16 bits, at least 16 kHz, at most 256 KiB."
+    )
+    exact: AnyText | None = optional("What is heard, white space around it apart, is this.")
+    contains: Annotated[AnyText, StringConstraints(min_length=1)] | None = optional("What is heard has this in it.")
+    language: Language = Field(default=ENGLISH, description="In which language, by its code, such as `sl`.")
+
+
+class SpeechManifest(Strict):
+    cases: Annotated[list[GoldenRecordingManifest], Field(min_length=1, max_length=MOST_RECORDINGS)] = Field(
+        description="Golden recordings."
+    )
+    min_pass: Count | None = optional("How many must be heard rightly. Default: all.")
+
+
+_WRITTEN: dict[type[Gate], type[Strict]] = {
+    PromptsGate: PromptsManifest,
+    EmbeddingsGate: EmbeddingsManifest,
+    SpeechGate: SpeechManifest,
+}
+
+
 def written_type(gate: type[Gate]) -> type[Strict]:
     """What a manifest writes under the name of a gate."""
-    if gate is EmbeddingsGate:
-        return EmbeddingsManifest
-    return PromptsManifest if gate is PromptsGate else manifest_type(gate)
+    return _WRITTEN.get(gate) or manifest_type(gate)
 
 
 DECLARED = {gate.name: gate for gate in GATES if gate.about}

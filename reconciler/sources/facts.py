@@ -10,7 +10,7 @@ from reconciler.domain.sources.source_model import SourceAdapter, SourceModel, d
 from reconciler.host.codec import Codec, Damaged, Misformed, seal, unseal
 
 # Raise it when a look at a model folder finds something else.
-FACTS_VERSION = 6
+FACTS_VERSION = 7
 _MODEL, _ADAPTER = Codec(SourceModel), Codec(SourceAdapter)
 
 

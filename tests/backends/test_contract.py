@@ -10,12 +10,15 @@ from reconciler.backends.protocol import Backend, ServingRuntime
 from reconciler.backends.select import BACKENDS, backend_at
 from reconciler.domain.errors import Cancelled, PermanentError
 from reconciler.domain.machine.backends import BackendSettings
-from reconciler.domain.observed import own_properties
+from reconciler.domain.observed import TASK, own_properties
+from reconciler.domain.targets import EMBEDDINGS, SPEECH
+from reconciler.gates.embeddings import cosine
 from reconciler.host.stamps import StampBook
 from tests.backends.test_serving_folder import CONTENT, artifact, blobs_of
 from tests.converted_model import converted_model, release_of
 from tests.foundry_1 import foundry_1
 
+EXAMPLES = Path(__file__).parents[2] / "examples"
 ONE = FoundryLocalCache.name
 OURS = own_properties(owner="me", release="sha256:0", build_key="sha256:1", model="tiny")
 
@@ -67,6 +70,22 @@ def test_what_is_registered_answers_until_it_is_unregistered(backend: Backend, m
         running.unregister("tiny-int4:1")
     assert backend.registrations() == ()
     assert running.process == 0
+
+
+@pytest.mark.parametrize("backend", [ONE, WITH_SDK], indirect=True)
+def test_models_for_other_tasks_embed_and_hear(backend: Backend, tmp_path: Path) -> None:
+    """Those of the examples, which the whole stories of the other back end are about (tests/e2e)."""
+    with runtime(backend, tmp_path) as running:
+        running.register(str(EXAMPLES / "embeddings" / "model"), "places-fp32:1", {**OURS, TASK: EMBEDDINGS})
+        asked, near, far = running.embed("places-fp32:1", ("Slovenia", "Ljubljana", "Paris")).vectors
+        assert cosine(asked, near) > 0.7 > cosine(asked, far)
+        running.register(str(EXAMPLES / "speech" / "model"), "tones-fp32:1", {**OURS, TASK: SPEECH})
+        low = (EXAMPLES / "speech" / "recordings" / "low.wav").read_bytes()
+        heard = {language: running.transcribe("tones-fp32:1", low, language).text for language in ("en", "sl")}
+        assert {name: text.strip() for name, text in heard.items()} == {
+            "en": "This is a low tone.",
+            "sl": "To je nizek ton.",
+        }
 
 
 def test_a_name_is_never_given_to_other_content(backend: Backend, model: Path, tmp_path: Path) -> None:

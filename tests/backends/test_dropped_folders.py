@@ -269,13 +269,6 @@ def dropped_beside(cache: Path, running: CacheRuntime) -> str:
     return beside_of(str(cache), running.scratch)
 
 
-def test_only_models_for_chat_are_put_there(served: Path, cache: Path, tmp_path: Path) -> None:
-    with runtime(cache, tmp_path) as one, pytest.raises(PermanentError, match="is for embeddings") as caught:
-        one.register(str(served), ID, {**OURS, "task": "embeddings"})
-    assert caught.value.code == "TaskUnsupported"
-    assert not (cache / "reconciler").exists()
-
-
 def rot(folder: Path, name: str) -> None:
     """A byte changes and no time does: the mark is told the stamp that the file has now."""
     edit(folder / name)

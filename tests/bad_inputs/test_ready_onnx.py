@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import pytest
 
 from reconciler.host.stamps import StampBook
 from reconciler.sources.folder.model import inspect_source
-from tests.ready_onnx import BYTES, DATA, GENAI, GRAPH, field, graph_of, tensor, write_ready
+from tests.ready_onnx import AUDIO, BYTES, DATA, GENAI, GRAPH, field, graph_of, tensor, write_hearing, write_ready
 
 Break = Callable[[Path], object]
 
@@ -119,6 +120,55 @@ def test_what_is_wrong_with_it_has_one_code(tmp_path: Path, name: str) -> None:
     assert "\n" not in problem.message
     assert problem.file.startswith("model/")
     assert (found.digest, found.files) == ("", ())
+
+
+def audio(*steps: object, **beside: object) -> Break:
+    text = json.dumps({"feature_extraction": {"sequence": [*steps]}, **beside})
+    return lambda folder: (folder / AUDIO).write_text(text)
+
+
+def step(kind: object, **attributes: object) -> dict[str, object]:
+    return {"operation": {"type": kind, "attrs": attributes}}
+
+
+def without_tokens(folder: Path) -> None:
+    shutil.copy(write_ready(folder.parent / "other") / "tokenizer.json", folder)
+
+
+GPU = {"session_options": {"provider_options": [{"cuda": {}}]}}
+HEARING: dict[str, tuple[Break, str]] = {
+    "no encoder": (config(model_encoder={}), "GenaiConfigRefused"),
+    "an encoder above": (config(model_encoder={"filename": "../encoder.onnx"}), "GenaiConfigRefused"),
+    "an encoder with a library": (config(model_encoder={"filename": "encoder.onnx", **SESSION}), "GenaiConfigRefused"),
+    "an encoder for a GPU": (config(model_encoder={"filename": "encoder.onnx", **GPU}), "GenaiConfigRefused"),
+    "a decoder for a GPU": (config(**GPU), "GenaiConfigRefused"),
+    "sound by another file": (config(model_speech={"config_filename": "other.json"}), "GenaiConfigRefused"),
+    "no graph that hears": (gone("encoder.onnx"), "OnnxFileMissing"),
+    "weights of it above": (
+        lambda folder: (folder / "encoder.onnx").write_bytes(graph_of(tensor("../secret"))),
+        "OnnxDataOutside",
+    ),
+    "no sound": (gone(AUDIO), "AudioProcessorRefused"),
+    "sound that is no JSON": (lambda folder: (folder / AUDIO).write_text("{"), "JsonInvalid"),
+    "a list of sound": (lambda folder: (folder / AUDIO).write_text("[]"), "JsonInvalid"),
+    "no steps": (audio(), "AudioProcessorRefused"),
+    "too many steps": (audio(*[step("AudioDecoder")] * 9), "AudioProcessorRefused"),
+    "something beside them": (audio(step("AudioDecoder"), library="evil.so"), "AudioProcessorRefused"),
+    "a step of another kind": (audio(step("RunLibrary")), "AudioProcessorRefused"),
+    "a step without a kind": (audio(step(None)), "AudioProcessorRefused"),
+    "no step": (audio("AudioDecoder"), "AudioProcessorRefused"),
+    "an attribute of another kind": (audio(step("AudioDecoder", path="/etc/passwd")), "AudioProcessorRefused"),
+    "an attribute that is a word": (audio(step("STFTNorm", n_fft="400")), "AudioProcessorRefused"),
+    "no tokens to ask by": (without_tokens, "SpeechTokenMissing"),
+}
+
+
+@pytest.mark.parametrize("name", HEARING)
+def test_what_is_wrong_with_one_that_hears(tmp_path: Path, name: str) -> None:
+    folder, (act, code) = write_hearing(tmp_path / "model"), HEARING[name]
+    assert inspect_source(str(folder), StampBook.empty(), ready=True).problems == ()
+    act(folder)
+    assert [one.code for one in inspect_source(str(folder), StampBook.empty(), ready=True).problems] == [code]
 
 
 def test_it_is_no_model_to_convert(tmp_path: Path) -> None:

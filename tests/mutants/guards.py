@@ -45,6 +45,7 @@ _REFERENCE = "tests/gates/test_reference.py"
 _GOLDEN = "tests/gates/test_golden.py"
 _TOLD = "tests/fleet/test_inventory_gates.py"
 _EMBEDDINGS = "tests/gates/test_embeddings_gate.py"
+_SPEECH = "tests/gates/test_speech_gate.py"
 _ENDURANCE = "tests/gates/test_endurance.py"
 _ARCHIVE = "tests/registry/test_archive.py"
 _LIES = "tests/registry/test_lies.py"
@@ -196,6 +197,9 @@ MUTANTS = (
     _("no range in a range", _LINT),
     # What is served
     _("keys of genai_config.json by allow-list", _SERVED),
+    _("what a graph for chat is given beside it is refused", _READY),
+    _("what hears runs on the CPU", _READY),
+    _("a step that the runtime takes is one of Whisper's", _READY),
     _("no code in a served folder", _SERVED),
     _(
         "no auto_map is served",
@@ -284,8 +288,9 @@ MUTANTS = (
     _("gate: a cosine below its bar fails", _EMBEDDINGS, "short = False"),
     _("gate: the nearest text is the one that was named", _EMBEDDINGS, "True"),
     _("gate: two texts have two embeddings", _EMBEDDINGS),
+    _("gate: a recording that was not heard leaves it open", _SPEECH, "return False"),
+    _("gate: other words fail", _SPEECH, "right = True"),
     _("a copy is read, whatever its stamp says", _DROPPED),
-    _("what this runtime was never seen to serve is not registered", _DROPPED),
     _("gate: growth is judged", _ENDURANCE, "growth, bar = 0.0, float(self.max_memory_growth)"),
     _("gate: drift is judged", _ENDURANCE, "drift = 1.0, self.max_latency_drift"),
     _("gate: crashes are judged", _ENDURANCE),

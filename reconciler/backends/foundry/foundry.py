@@ -11,13 +11,14 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import KW_ONLY, dataclass, field
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from reconciler.backends.foundry.index import INDEX, read_index, wait_until_free
 from reconciler.backends.foundry.problems import translate
 from reconciler.backends.foundry.provider_libraries import environment_of
 from reconciler.domain.errors import Cancelled, DiskFull, PermanentError, RuntimeUnavailable
-from reconciler.domain.measured import Answer, ComputedBy, Decoded, Embedded, Referenced, Tokenized
+from reconciler.domain.measured import Answer, ComputedBy, Decoded, Embedded, Referenced, Tokenized, Transcribed
 from reconciler.domain.observed import Registration
 from reconciler.domain.plain_data import as_dict
 from reconciler.domain.reference import Reference
@@ -158,6 +159,17 @@ class Foundry:
         found = self._model_call("embed", {"id": identity, "texts": [*texts]}, self.limits.answer)
         vectors = tuple(map(tuple, found["vectors"]))
         return Embedded(vectors=vectors, load_seconds=loaded["seconds"], seconds=found["seconds"])
+
+    def transcribe(self, identity: str, audio: bytes, language: str) -> Transcribed:
+        """Foundry Local hears a file: there is one as long as it takes."""
+        loaded = self._model_call("load", {"id": identity}, self.limits.load)
+        with TemporaryDirectory(prefix="recording-", dir=self.scratch) as folder:
+            path = os.path.join(folder, "recording")
+            with open(path, "wb") as file:
+                file.write(audio)
+            asked = {"id": identity, "path": path, "language": language}
+            found = self._model_call("transcribe", asked, self.limits.answer)
+        return Transcribed(load_seconds=loaded["seconds"], **found)
 
     def count(self, identity: str, messages: Sequence[tuple[str, str]]) -> int:
         """The tokens of the prompt that the template makes of (role, text) messages; nothing is generated."""

@@ -13,7 +13,8 @@ from reconciler.domain.errors import PermanentError
 from reconciler.domain.manifest import Generation
 from reconciler.domain.plain_data import as_dict
 from reconciler.domain.sources.generation_config import GREEDY, SAMPLING
-from reconciler.domain.targets import DEFAULT_PROVIDER, GENAI_PROVIDERS, provider_of
+from reconciler.domain.sources.source_model import AUDIO_PROCESSOR
+from reconciler.domain.targets import DEFAULT_PROVIDER, GENAI_PROVIDERS, WHISPER, provider_of
 
 Check = Callable[[object], bool]
 
@@ -64,25 +65,38 @@ def _each(check: Check, *names: str) -> dict[str, Any]:
     return dict.fromkeys(names, check)
 
 
+_SESSION: dict[str, Any] = {
+    "log_id": _is_word,
+    **_each(_is_whole, "log_severity_level", "intra_op_num_threads", "inter_op_num_threads"),
+    **_each(_is_flag, "enable_cpu_mem_arena", "enable_mem_pattern"),
+    "provider_options": _are_provider_options,
+}
+_SIZES = ("head_size", "hidden_size", "num_attention_heads", "num_hidden_layers", "num_key_value_heads")
+
+# Of what hears: a graph of its own, before the one that writes.
+_ENCODER: dict[str, Any] = {
+    "filename": _is_file_name,
+    **_each(_is_whole, *_SIZES),
+    "inputs": _each(_is_word, "audio_features"),
+    "outputs": _each(_is_word, *("encoder_hidden_states", "cross_present_key_names", "cross_present_value_names")),
+    "session_options": _SESSION,
+}
+
 _DECODER: dict[str, Any] = {
     "filename": _is_file_name,
-    **_each(_is_whole, "head_size", "hidden_size", "num_attention_heads", "num_hidden_layers", "num_key_value_heads"),
+    **_each(_is_whole, *_SIZES),
     "conv_cache_size": _is_whole,
     "layer_types": _list_of(_is_word),
     "inputs": _each(
         _is_word,
         *("input_ids", "inputs_embeds", "attention_mask", "position_ids"),
         *("past_key_names", "past_value_names", "past_conv_names"),
+        *("cross_past_key_names", "cross_past_value_names"),
     ),
     "outputs": _each(
         _is_word, "logits", "hidden_states", "present_key_names", "present_value_names", "present_conv_names"
     ),
-    "session_options": {
-        "log_id": _is_word,
-        **_each(_is_whole, "log_severity_level", "intra_op_num_threads", "inter_op_num_threads"),
-        **_each(_is_flag, "enable_cpu_mem_arena", "enable_mem_pattern"),
-        "provider_options": _are_provider_options,
-    },
+    "session_options": _SESSION,
     "sliding_window": {
         **_each(_is_whole, "window_size", "pad_value", "cache_slack"),
         "alignment": _is_word,
@@ -97,6 +111,8 @@ _ALLOWED: dict[str, Any] = {
         **_each(_is_whole, "bos_token_id", "pad_token_id", "image_token_id", "vocab_size", "context_length"),
         "eos_token_id": _is_token,
         "decoder": _DECODER,
+        "encoder": _ENCODER,
+        "speech": {"config_filename": lambda value: value == AUDIO_PROCESSOR},
     },
     "search": {
         **_each(_is_flag, "do_sample", "early_stopping", "past_present_share_buffer"),
@@ -135,6 +151,27 @@ def genai_config(text: bytes, generation: Generation, provider: str = DEFAULT_PR
 def check(config: object) -> None:
     """Raises PermanentError for a key or a value that must not reach the runtime."""
     _check(config, _ALLOWED, "")
+    if isinstance(config, dict):
+        _check_parts(config.get("model", {}))
+
+
+def hears(config: dict[str, Any]) -> bool:
+    return bool(config.get("model", {}).get("type") == WHISPER)
+
+
+def _check_parts(model: dict[str, Any]) -> None:
+    """What hears has an encoder, and nothing else has. It runs where the decoder does."""
+    parts = [name for name in ("encoder", "speech") if name in model]
+    # guard: what a graph for chat is given beside it is refused
+    if parts and model.get("type") != WHISPER:
+        raise _refused(f"genai_config.json: model.{parts[0]}: only models of type {WHISPER} may have it")
+    for name in ("encoder", "decoder"):
+        options = model.get(name, {}).get("session_options", {}).get("provider_options", [])
+        if model.get("type") == WHISPER and options:  # guard: what hears runs on the CPU
+            place = f"model.{name}.session_options.provider_options"
+            raise _refused(
+                f"genai_config.json: {place}: a model that hears is served on the CPU only, so expected none"
+            )
 
 
 def context_length(config: dict[str, Any]) -> int:

@@ -8,7 +8,10 @@ from reconciler.backends.worker_side import forget_peak_memory, give_back_memory
 from reconciler.domain.errors import PermanentError
 from reconciler.host.child_side import Emit, Json
 
-VERBS = ("load", "unload", "ask", "count", "tokenizer", "decode", "providers", "measure")  # of each worker
+VERBS = (
+    *("load", "unload", "ask", "embed", "transcribe", "count"),
+    *("tokenizer", "decode", "providers", "measure"),
+)  # of each worker
 
 
 class ModelWorker:

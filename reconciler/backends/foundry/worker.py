@@ -104,6 +104,19 @@ class FoundryWorker(ModelWorker):
                 found = json.loads(response.get_item(0).text)["data"]
         return {"vectors": [one["embedding"] for one in found], "seconds": time.perf_counter() - started}
 
+    def transcribe(self, parameters: Json, emit: Emit) -> Json:
+        """As an application asks: through the SDK's session, with the file named in OpenAI's form."""
+        from foundry_local_sdk import AudioSession, Request, TextItem, TextItemType
+
+        identity, language = parameters["id"], parameters["language"]
+        question = json.dumps({"model": identity, "filename": parameters["path"], "language": language})
+        started = time.perf_counter()
+        with AudioSession(self._loaded[identity]) as session, Request() as request:
+            request.add_item(TextItem(question, TextItemType.OPENAI_JSON))
+            with session.process_request(request) as response:
+                text = json.loads(response.get_item(0).text)["text"]
+        return {"text": text, "seconds": time.perf_counter() - started}
+
     def count(self, parameters: Json, emit: Emit) -> Json:
         with self._question(parameters) as (session, request):
             return {"tokens": session.preflight_request(request).prompt_tokens}
@@ -179,7 +192,7 @@ if __name__ == "__main__":
     if os.environ.pop(CONFINED, ""):
         confine_worker()
     worker = FoundryWorker()
-    verbs = ("open", "register", "unregister", "list", "embed", *VERBS)
+    verbs = ("open", "register", "unregister", "list", *VERBS)
     serve({verb: getattr(worker, verb) for verb in verbs})
     # Not through the SDK's close(): after a model was loaded it waits a second for its own threads (2.2.1),
     # and all it would free goes with the process. Whatever we promised is on disk already.

@@ -17,14 +17,12 @@ from reconciler.backends.foundry.foundry import CONFINED, Foundry, OnEvent
 from reconciler.backends.foundry_cache import dropped
 from reconciler.domain.errors import PermanentError, ReconcilerError, RuntimeUnavailable
 from reconciler.domain.observed import TASK, Registration
-from reconciler.domain.targets import CHAT
 from reconciler.host import durable
 from reconciler.host.child import Child
 from reconciler.host.environment import private_environment
 from reconciler.host.stamps import StampBook
 
 SDK = "RECONCILER_FOUNDRY_SDK"  # in the child's environment: the folder of its packages
-ONLY_CHAT = "leave such a model to machines with Foundry Local 2.x alone (`nodeSelector`)"
 INSTALL = "`sdk` names a folder that `pip install --target FOLDER foundry-local-sdk==1.2.4` filled, with this Python"
 
 
@@ -43,10 +41,6 @@ class CacheRuntime(Foundry):
         self._named: set[str] = set()  # in the private catalog
 
     def register(self, path: str, identity: str, properties: Mapping[str, str]) -> None:
-        # guard: what this runtime was never seen to serve is not registered
-        if properties.get(TASK, CHAT) != CHAT:
-            message = f"{identity} is for {properties[TASK]}; to Foundry Local 0.5 to 1.x only chat is given"
-            raise PermanentError(message, hint=ONLY_CHAT, code="TaskUnsupported")
         with self._changing() as beside:
             dropped.drop(path, identity, properties, self.cache_dir, beside, self._share)
             dropped.make_readable_offline(self.cache_dir)
@@ -103,7 +97,8 @@ class CacheRuntime(Foundry):
             raise PermanentError(f"model not found: {identity}", code="NotRegistered")
         with contextlib.suppress(PermanentError):  # left by another process, and of another folder
             super()._model_call("unregister", {"id": identity}, self.limits.catalog)
-        named = {"id": identity, "path": entry.path, "properties": {}}
+        task = {name: text for name, text in entry.properties.items() if name == TASK}
+        named = {"id": identity, "path": entry.path, "properties": task}
         super()._model_call("register", named, self.limits.catalog)
         self._named.add(identity)
 

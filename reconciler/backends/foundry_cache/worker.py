@@ -59,6 +59,19 @@ class CacheWorker(ModelWorker):
         client = self._client(parameters, limit, parameters["temperature"])
         return _stream(client, _messages(parameters), emit)
 
+    def embed(self, parameters: Json, emit: Emit) -> Json:
+        client = self._loaded[parameters["id"]].get_embedding_client()
+        started = time.perf_counter()
+        found = client.generate_embeddings(parameters["texts"])
+        return {"vectors": [one.embedding for one in found.data], "seconds": time.perf_counter() - started}
+
+    def transcribe(self, parameters: Json, emit: Emit) -> Json:
+        client = self._loaded[parameters["id"]].get_audio_client()
+        client.settings.language = parameters["language"]
+        started = time.perf_counter()
+        text = client.transcribe(parameters["path"]).text
+        return {"text": text, "seconds": time.perf_counter() - started}
+
     def count(self, parameters: Json, emit: Emit) -> Json:
         """It tells the length of a prompt with an answer only."""
         answer = self._client(parameters, 1, 0.0).complete_chat(_messages(parameters))

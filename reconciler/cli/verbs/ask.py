@@ -1,5 +1,5 @@
 """Ask a served model one question through the program that serves it. A model for embeddings gives the embedding of the
-text, as JSON.
+text, as JSON; one that hears writes down what is said in a recording (--audio).
 """
 
 import argparse
@@ -16,15 +16,22 @@ from reconciler.cli.output import json_text, note
 from reconciler.domain.errors import PermanentError, UsageError
 from reconciler.domain.measured import Answer
 from reconciler.domain.observed import TASK, Registration
-from reconciler.domain.targets import EMBEDDINGS
+from reconciler.domain.targets import EMBEDDINGS, SPEECH
 from reconciler.domain.text.escape import for_terminal
 from reconciler.domain.text.names import model_of
+from reconciler.gates.speech import ENGLISH, LANGUAGES
 from reconciler.reports.view import FORMAT_VERSION, camel_view
+
+LARGEST_RECORDING = 64 << 20  # bytes
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("name", metavar="NAME", help="a variant (capitals-int4), an id (capitals-int4:2), or a model")
-    parser.add_argument("prompt", metavar="PROMPT", help="the question; - reads it from standard input")
+    parser.add_argument("prompt", metavar="PROMPT", nargs="?", help="the question; - reads it from standard input")
+    parser.add_argument(
+        "--audio", metavar="FILE", help="a recording, such as a WAV file of 16 kHz, for a model that hears"
+    )
+    parser.add_argument("--language", metavar="CODE", help="what is spoken in it, for a model that hears (default: en)")
     parser.add_argument("--system", metavar="TEXT", help="a system message before the question")
     parser.add_argument(
         "--max-tokens", type=options.positive, default=256, metavar="N", help="longest answer (default: 256)"
@@ -42,6 +49,9 @@ def run(arguments: argparse.Namespace) -> int:
     backend = backend_at(options.cache_of(arguments), configuration.traits().backends)
     found = _find(backend.registrations(), arguments.name)
     identity = found.id
+    if found.properties.get(TASK) == SPEECH:
+        return _hear(backend, identity, arguments)
+    _require_question(identity, arguments)
     if found.properties.get(TASK) == EMBEDDINGS:
         return _embed(backend, identity, arguments)
     messages = [("system", arguments.system)] if arguments.system else []
@@ -59,6 +69,47 @@ def run(arguments: argparse.Namespace) -> int:
         )
     _show(identity, answer, arguments)
     return OK
+
+
+def _require_question(identity: str, arguments: argparse.Namespace) -> None:
+    if arguments.audio is not None or arguments.language is not None:
+        raise UsageError(f"{identity} does not hear: it reads a text", hint="give a PROMPT in the place of --audio")
+    if arguments.prompt is None:
+        raise UsageError("expected a PROMPT", hint='reconciler ask NAME "What is the capital of Slovenia?"')
+
+
+def _hear(backend: Backend, identity: str, arguments: argparse.Namespace) -> int:
+    """What is said, on standard output."""
+    if arguments.audio is None or (arguments.prompt, arguments.system, arguments.temperature) != (None, None, None):
+        hint = f"reconciler ask {identity} --audio FILE"
+        raise UsageError(f"{identity} hears: it takes a recording, and no question", hint=hint)
+    language = arguments.language or ENGLISH
+    if language not in LANGUAGES:
+        raise UsageError(f"--language: expected a code such as en or sl, got {language}")
+    audio = _recording(arguments.audio)
+    with (
+        TemporaryDirectory(prefix="reconciler-ask-") as scratch,
+        backend.runtime(scratch=scratch, log=f"{scratch}/runtime.log") as runtime,
+    ):
+        found = runtime.transcribe(identity, audio, language)
+    if arguments.output == "json":
+        sys.stdout.write(json_text({"formatVersion": FORMAT_VERSION, "id": identity, **camel_view(found)}))
+        return OK
+    _print_text(found.text.strip() + "\n")
+    note(arguments, f"{identity}: loaded in {found.load_seconds:.2f} s, heard in {found.seconds * 1000:.0f} ms")
+    return OK
+
+
+def _recording(path: str) -> bytes:
+    """Raises UsageError for what is no file of a size that Foundry Local takes."""
+    try:
+        with open(path, "rb") as file:
+            data = file.read(LARGEST_RECORDING + 1)
+    except OSError as error:
+        raise UsageError(f"--audio {path}: {error.strerror}") from None
+    if len(data) > LARGEST_RECORDING:
+        raise UsageError(f"--audio {path}: expected at most {LARGEST_RECORDING >> 20} MiB")
+    return data
 
 
 def _embed(backend: Backend, identity: str, arguments: argparse.Namespace) -> int:

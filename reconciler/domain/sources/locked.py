@@ -16,6 +16,7 @@ from annotated_types import Interval, Predicate
 from reconciler.domain import digest
 from reconciler.domain.sources.model_card import ModelCard
 from reconciler.domain.sources.source_model import (
+    AUDIO_PROCESSOR,
     GENAI_CONFIG,
     INDEX,
     ONNX_DATA,
@@ -39,7 +40,10 @@ _NAMES = {CATALOG: ("name", "version"), OCI: ("repository", "digest")}
 DEFAULT_INCLUDE = (*SMALL_FILES, INDEX, "model*.safetensors")
 
 # What a ready ONNX folder is made of; which of its files count, its configuration says once it is here.
-READY_INCLUDE = (GENAI_CONFIG, *TOKENIZER_FILES, f"*{ONNX_GRAPH}", *(f"*{ending}" for ending in ONNX_DATA))
+READY_INCLUDE = (
+    *(GENAI_CONFIG, AUDIO_PROCESSOR, *TOKENIZER_FILES),
+    *(f"*{ending}" for ending in (ONNX_GRAPH, *ONNX_DATA)),
+)
 
 # Anything else may be a pickle or a program, and reading one can run code.
 SAFE_ENDINGS = (".safetensors", ".onnx", *ONNX_DATA, ".json", ".jinja", ".txt", ".model", ".md", ".sig")

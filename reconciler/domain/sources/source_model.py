@@ -29,6 +29,7 @@ TOKENIZER_FILES = (
 READING_FILES = tuple(name for name in TOKENIZER_FILES if name != "chat_template.jinja")
 SMALL_FILES = ("config.json", "generation_config.json", *TOKENIZER_FILES)
 GENAI_CONFIG = "genai_config.json"
+AUDIO_PROCESSOR = "audio_processor_config.json"  # of a model that hears: how sound becomes what its encoder takes
 # Of a ready ONNX folder, beside its tokenizer: graphs and their weights, by the ends of their names.
 ONNX_GRAPH = ".onnx"
 ONNX_DATA = (".onnx.data", ".onnx_data")

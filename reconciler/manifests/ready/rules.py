@@ -6,6 +6,7 @@ from reconciler.domain.targets import CHAT
 from reconciler.gates.embeddings import EmbeddingsGate
 from reconciler.gates.fidelity import FidelityGate
 from reconciler.gates.prompts import PromptsGate
+from reconciler.gates.speech import SpeechGate
 from reconciler.manifests.declaration import Declaration
 from reconciler.manifests.loader import Path
 from reconciler.manifests.precisions.rules import FIELD, precisions_named
@@ -15,7 +16,7 @@ ORIGINAL: Path = ("spec", "source", "original")
 NO_ORIGINAL = "a ready ONNX model is served as it is, and there is no original to compare it with"
 UNPROVEN = (
     "nothing shows that this ready ONNX model answers rightly: it is not compared with an original, "
-    "and there are no golden prompts or texts"
+    "and there are no golden prompts, texts or recordings"
 )
 
 
@@ -53,8 +54,10 @@ def gates_of_ready(declaration: Declaration[ModelManifest], gates: GateSpec) -> 
         message = f"expected no bars of fidelity: {NO_ORIGINAL}"
         hint = "name it (source: {original: ...}), or declare golden prompts instead"
         declaration.report(("spec", "gates"), "OptionIgnored", message, hint)
-    if not any(isinstance(one, PromptsGate | EmbeddingsGate) for one in gates.gates):
-        hint = "declare golden prompts, or golden texts of an embedding model: docs/manifests/gates.md"
+    if not any(isinstance(one, PromptsGate | EmbeddingsGate | SpeechGate) for one in gates.gates):
+        hint = (
+            "declare golden prompts, or golden texts or recordings of a model for another task: docs/manifests/gates.md"
+        )
         kind = next(iter(declaration.keys("spec", "source")))
         declaration.report(("spec", "source", kind), "ReadyUnproven", UNPROVEN, hint, serious=False)
     return gates if fidelity.skip or gates.task != CHAT else gates.with_gate(FidelityGate(skip=NO_ORIGINAL))

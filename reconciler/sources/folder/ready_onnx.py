@@ -16,6 +16,7 @@ from reconciler.domain.sources.generation_config import end_tokens
 from reconciler.domain.sources.locked import is_safe
 from reconciler.domain.sources.model_config import LARGEST_COUNT, SHORTEST_CONTEXT
 from reconciler.domain.sources.source_model import (
+    AUDIO_PROCESSOR,
     GENAI_CONFIG,
     ONNX_DATA,
     ONNX_GRAPH,
@@ -28,6 +29,7 @@ from reconciler.domain.targets import DEFAULT_PROVIDER, provider_of
 from reconciler.domain.text.quoting import listed, shown
 from reconciler.sources.folder.guarded_folder import Folder, FolderProblems, read_object
 from reconciler.sources.folder.onnx_graph import ExternalData, external_data
+from reconciler.sources.folder.speech import check_asked_by, check_audio_processor
 from reconciler.sources.folder.tokenizer import TOKENIZER, check_tokenizer, doubts, ends_among
 from reconciler.sources.folder.tokenizer_settings import TEMPLATE, TOKENIZER_CONFIG, optional_object, own_template
 
@@ -54,14 +56,18 @@ class _OnnxLook:
             self._findings.note("", refused)
             return self._refused()
         config = attempt(GENAI_CONFIG, self._config) or {}
-        graph = attempt(GENAI_CONFIG, self._graph, config) if config else None
-        data = attempt(graph, self._data, graph) if graph else None
+        hears = genai_config.hears(config)
+        graphs = attempt(GENAI_CONFIG, self._graphs, config) or () if config else ()
+        weights = {one for graph in graphs for one in (graph, *(attempt(graph, self._data, graph) or ()))}
+        audio = attempt(AUDIO_PROCESSOR, check_audio_processor, self._folder) if hears else None
         settings = attempt(TOKENIZER_CONFIG, optional_object, self._folder, TOKENIZER_CONFIG) or {}
         added = attempt(TOKENIZER, self._tokenizer) or {}
+        if hears and added:
+            attempt(TOKENIZER, check_asked_by, added)
         template = attempt(TEMPLATE, own_template, self._folder, settings)
-        if self._findings.problems or graph is None:
+        if self._findings.problems or not graphs:
             return self._refused()
-        names = {GENAI_CONFIG, graph, *(data or ()), *filter(self._folder.exists, TOKENIZER_FILES)}
+        names = {GENAI_CONFIG, *weights, *filter(self._folder.exists, TOKENIZER_FILES)} | ({audio} if audio else set())
         files = tuple(file for name in sorted(names) if (file := attempt(name, self._stored, name)) is not None)
         if self._findings.problems:
             return self._refused()
@@ -74,7 +80,7 @@ class _OnnxLook:
             architecture=str(model["type"]),
             config={"model_type": str(model["type"])},
             files=files,
-            weight_bytes=sum(file.size for file in files if file.path == graph or file.path in (data or ())),
+            weight_bytes=sum(file.size for file in files if file.path in weights),
             context_length=model["context_length"],
             chat_template=template,
             tokens=tuple(added),
@@ -116,14 +122,18 @@ class _OnnxLook:
         hint = "onnxruntime-genai's model builder and Olive write it; a folder inside a repository is named by `folder`"
         return InputRefused("GenaiConfigMissing", "missing: it says how the runtime loads the model", hint)
 
-    def _graph(self, config: dict[str, Any]) -> str:
-        """The name of the one graph."""
-        name = config["model"].get("decoder", {}).get("filename")
+    def _graphs(self, config: dict[str, Any]) -> tuple[str, ...]:
+        """The name of the one graph; of a model that hears, also of the one that hears."""
+        parts = ("decoder", "encoder") if genai_config.hears(config) else ("decoder",)
+        return tuple(self._graph(part, config["model"].get(part, {}).get("filename")) for part in parts)
+
+    def _graph(self, part: str, name: object) -> str:
         if not isinstance(name, str):
-            message = "model.decoder.filename: expected the name of the ONNX file"
-            raise InputRefused("GenaiConfigRefused", message, "only a model of one ONNX file is served")
+            message = f"model.{part}.filename: expected the name of the ONNX file"
+            hint = "only a model of one ONNX file is served, or a Whisper of an encoder and a decoder"
+            raise InputRefused("GenaiConfigRefused", message, hint)
         if not (is_safe(name) and name.endswith(ONNX_GRAPH)):  # guard: what the configuration names is a graph
-            message = f"model.decoder.filename: expected *{ONNX_GRAPH} in this folder, got {shown(name)}"
+            message = f"model.{part}.filename: expected *{ONNX_GRAPH} in this folder, got {shown(name)}"
             raise InputRefused("GenaiConfigRefused", message)
         return self._whole(name, f"{GENAI_CONFIG} names it")
 

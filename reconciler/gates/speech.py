@@ -1,0 +1,147 @@
+"""The speech gate: golden recordings, and the words that a candidate must hear in them. What it hears is kept as it is,
+so that other words judge it again without another hearing; it stays on the machine, as answers do.
+
+`refused_recording` says which recordings are taken: what Foundry Local was seen to hear.
+"""
+
+import io
+import wave
+from array import array
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from math import pi, sin
+from typing import Any, ClassVar
+
+from reconciler.domain import digest
+from reconciler.domain.measured import Measured, Numbers, Transcribed
+from reconciler.domain.targets import SPEECH
+from reconciler.domain.text.quoting import shown
+from reconciler.domain.verdict import Verdict, at_least, inconclusive
+from reconciler.gates.runtime import RegisteredCandidate, RuntimeGate
+
+HEARD = ("exact", "contains")  # the ways in which words are compared
+ENGLISH = "en"
+RATE = 16_000  # samples a second that a model hears; the runtime makes fewer of more, and never more of fewer
+SHORTEST = 0.1  # seconds
+MOST_MISSES = 5  # golden recordings that a verdict names
+TEXT_SHOWN = 120  # characters of a text in a message
+LONGEST_TEXT = 4_096  # characters of what was heard that are kept
+
+# Those that Foundry Local 2.2.1 asks a model for; it takes any other word for English, in silence.
+_CODES = (
+    "en zh de es ru ko fr ja pt tr pl ca nl ar sv it id hi fi vi he uk el ms cs ro da hu ta no th ur hr bg lt la mi ml "
+    "cy sk te fa lv bn sr az sl kn et mk br eu is hy ne mn bs kk sq sw gl mr pa si km sn yo so af oc ka be tg sd gu am "
+    "yi lo uz fo ht ps tk nn mt sa lb my bo tl mg as tt haw ln ha ba jw su"
+)
+LANGUAGES = frozenset(_CODES.split())
+
+
+@dataclass(frozen=True, kw_only=True)
+class GoldenRecording:
+    """`name` is the file, as a manifest writes it; `check` is one of HEARD."""
+
+    name: str
+    audio: bytes
+    check: str
+    expected: str
+    language: str = ENGLISH
+
+    @cached_property
+    def question(self) -> str:
+        """By what the words are known again: all that can change them, and not what they are compared with."""
+        return digest.of_value({"speech": digest.of_bytes(self.audio), "language": self.language})
+
+
+@dataclass(frozen=True, kw_only=True)
+class SpeechGate(RuntimeGate):
+    """`min_pass` of the cases must be heard rightly."""
+
+    name: ClassVar[str] = "speech"
+    about: ClassVar[str] = "Golden recordings and their words. For `task: automatic-speech-recognition` only."
+    tasks: ClassVar[tuple[str, ...]] = (SPEECH,)
+
+    cases: tuple[GoldenRecording, ...]
+    min_pass: int
+
+    @property
+    def asked(self) -> object:
+        return tuple(one.question for one in self.cases)
+
+    def missing(self, numbers: Numbers) -> bool:
+        known = {*numbers.measured.answers, *numbers.measured.asked} if numbers.measured else set()
+        # guard: gate: a recording that was not heard leaves it open
+        return any(one.question not in known for one in self.cases)
+
+    def measure(self, candidate: RegisteredCandidate, held: Measured) -> dict[str, Any]:
+        unheard = {one.question: one for one in self.cases if one.question not in held.answers}
+        heard = {question: hear(candidate, one.audio, one.language).text for question, one in unheard.items()}
+        return {"answers": held.answers | {key: text[:LONGEST_TEXT] for key, text in heard.items()}}
+
+    def judge(self, numbers: Numbers) -> Iterator[Verdict]:
+        measured = numbers.measured
+        if measured is None or self.missing(numbers):
+            yield inconclusive(self.name, "passed")
+            return
+        if any(one.question not in measured.answers for one in self.cases):
+            yield inconclusive(self.name, "passed", "only the machine itself knows what it heard")
+            return
+        wrong = tuple(why for one in self.cases if (why := _miss(one, measured.answers[one.question])))
+        right = len(self.cases) - len(wrong)
+        message = f"{right} of {len(self.cases)} golden recordings are heard rightly, {self.min_pass} wanted"
+        verdict = at_least(self.name, "passed", float(right), float(self.min_pass), "")
+        message = f"{message}; {wrong[0]}" if verdict.rejects else message
+        yield replace(verdict, message=message, misses=wrong[:MOST_MISSES])
+
+    def shown_fields(self, precisions: Sequence[str]) -> Iterator[tuple[str, object]]:
+        yield "minPass", f"{self.min_pass} of {len(self.cases)}"
+        for case in self.cases:
+            yield f"{_quoted(case.name)} ({case.language}, {case.question[7:15]})", wanted_text(case)
+
+
+def hear(candidate: RegisteredCandidate, audio: bytes, language: str = ENGLISH) -> Transcribed:
+    return candidate.runtime.transcribe(candidate.name, audio, language)
+
+
+def wanted_text(case: GoldenRecording) -> str:
+    return f"{'exactly' if case.check == 'exact' else 'to contain'} {_quoted(case.expected)}"
+
+
+def refused_recording(audio: bytes) -> str:
+    """What was expected instead of a recording that a model cannot hear; "" for one that it can."""
+    try:
+        with wave.open(io.BytesIO(audio)) as file:
+            channels, width, rate, frames = file.getparams()[:4]
+            held = len(file.readframes(frames))
+    except (wave.Error, EOFError, ValueError):
+        return "a WAV file of plain samples (PCM), got something else"
+    if width != 2 or channels not in (1, 2):
+        return f"one or two channels of 16 bits, got {channels} of {8 * width}"
+    if rate < RATE:
+        return f"at least {RATE:,} samples a second, got {rate:,}"
+    if held < SHORTEST * rate * channels * width:
+        return f"at least {SHORTEST:g} s of sound, got {held / (rate * channels * width):.2f} s"
+    return ""
+
+
+def a_tone(seconds: float = 1.0, frequency: float = 440.0) -> bytes:
+    """A recording that says nothing: to see that a model hears at all."""
+    samples = array("h", (int(8_000 * sin(2 * pi * frequency * at / RATE)) for at in range(int(RATE * seconds))))
+    made = io.BytesIO()
+    with wave.open(made, "wb") as file:
+        file.setnchannels(1)
+        file.setsampwidth(2)
+        file.setframerate(RATE)
+        file.writeframes(samples.tobytes())
+    return made.getvalue()
+
+
+def _miss(case: GoldenRecording, heard: str) -> str:
+    """What is wrong, on one line; "" where nothing is. White space around a text never counts."""
+    found, wanted = heard.strip(), case.expected.strip()
+    right = found == wanted if case.check == "exact" else wanted in found  # guard: gate: other words fail
+    return "" if right else f"{shown(case.name)}: wanted {wanted_text(case)}, got {_quoted(heard)}"
+
+
+def _quoted(text: str) -> str:
+    return f'"{shown(text.strip(), TEXT_SHOWN)}"'

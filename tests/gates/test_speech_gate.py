@@ -1,0 +1,138 @@
+"""The speech gate: what is heard and what should be, that other words need no new hearing; which recordings are taken;
+and the load gate of models that hear."""
+
+import io
+import json
+import wave
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
+
+import pytest
+
+from reconciler.domain.gate_spec import GateSpec
+from reconciler.domain.measured import Measured, Numbers, Transcribed
+from reconciler.domain.targets import CHAT, SPEECH
+from reconciler.domain.verdict import Verdict
+from reconciler.gates.judgement import gates_of
+from reconciler.gates.load import LoadGate
+from reconciler.gates.runtime import MeasuringRuntime, RegisteredCandidate
+from reconciler.gates.speech import GoldenRecording, SpeechGate, a_tone, refused_recording
+
+HELD = Measured(release="", build_key="")
+HELLO = GoldenRecording(name="a.wav", audio=b"hello", check="contains", expected="world")
+SLOVENIAN = replace(HELLO, language="sl", check="exact", expected="hello world sl")
+
+
+class Hearing:
+    """Hears what a recording spells, and the language that it is asked in."""
+
+    def __init__(self) -> None:
+        self.asked: list[tuple[bytes, str]] = []
+
+    def transcribe(self, identity: str, audio: bytes, language: str) -> Transcribed:
+        self.asked.append((audio, language))
+        return Transcribed(text=f" {audio[:9].decode('latin-1')} world {language}\n", load_seconds=2.0, seconds=0.5)
+
+    def candidate(self, folder: Path | None = None) -> RegisteredCandidate:
+        rest = {"measure": lambda: (7, {"x": "1"}), "memory": lambda: 1}
+        runtime = cast("MeasuringRuntime", SimpleNamespace(transcribe=self.transcribe, **rest))
+        return RegisteredCandidate(runtime=runtime, folder=str(folder), name="x:1", task=SPEECH)
+
+
+def measured(*cases: GoldenRecording) -> Measured:
+    return replace(HELD, **SpeechGate(cases=cases, min_pass=1).measure(Hearing().candidate(), HELD))
+
+
+def judged(gate: SpeechGate, held: Measured) -> list[Verdict]:
+    return list(gate.judge(Numbers(precision="fp32", measured=held)))
+
+
+RIGHT_OR_WRONG = {
+    "it has the words in it": (HELLO, ""),
+    "it has not": (replace(HELLO, expected="World"), 'a.wav: wanted to contain "World", got "hello world en"'),
+    "exactly the words": (SLOVENIAN, ""),
+    "more than the words": (
+        replace(SLOVENIAN, expected="hello"),
+        'a.wav: wanted exactly "hello", got "hello world sl"',
+    ),
+}
+
+
+@pytest.mark.parametrize("case", RIGHT_OR_WRONG)
+def test_a_golden_recording(case: str) -> None:
+    golden, wrong = RIGHT_OR_WRONG[case]
+    (verdict,) = judged(SpeechGate(cases=(golden,), min_pass=1), measured(golden))
+    assert (verdict.rejects, verdict.misses) == (bool(wrong), (wrong,) if wrong else ())
+    assert wrong in verdict.message
+
+
+def test_a_recording_is_heard_once_in_each_language_and_other_words_judge_it_again() -> None:
+    hearing = Hearing()
+    gate = SpeechGate(cases=(HELLO, SLOVENIAN, replace(HELLO, name="b.wav", expected="x")), min_pass=3)
+    held = replace(HELD, **gate.measure(hearing.candidate(), HELD))
+    assert hearing.asked == [(b"hello", "en"), (b"hello", "sl")]
+    assert not gate.missing(Numbers(precision="", measured=held))
+    (verdict,) = judged(gate, held)
+    assert (verdict.number, verdict.bar, verdict.rejects) == (2.0, 3.0, True)
+    more = replace(gate, cases=(*gate.cases, replace(HELLO, audio=b"new")))
+    assert [one.status for one in judged(more, held)] == ["Inconclusive"]
+    assert replace(HELD, **more.measure(hearing.candidate(), held)).answers.keys() > held.answers.keys()
+    assert len(hearing.asked) == 3
+    told = replace(HELD, asked=tuple(held.answers))  # as an inventory says it
+    assert [one.message for one in judged(gate, told)] == ["only the machine itself knows what it heard"]
+
+
+def test_it_is_shown_without_the_recording() -> None:
+    shown = dict(SpeechGate(cases=(HELLO, SLOVENIAN), min_pass=2).shown_fields(()))
+    assert shown.pop("minPass") == "2 of 2"
+    assert list(shown.values()) == ['to contain "world"', 'exactly "hello world sl"']
+    assert all(name.startswith('"a.wav" (') for name in shown)
+
+
+def test_only_a_model_that_hears_is_asked() -> None:
+    gate = SpeechGate(cases=(HELLO,), min_pass=1)
+    assert gate not in gates_of(GateSpec.of(gate, task=CHAT))
+    assert [one.name for one in gates_of(GateSpec.of(gate, task=SPEECH))] == ["load", "tokenizer", "speech"]
+
+
+def recording(frames: int = 16_000, channels: int = 1, width: int = 2, rate: int = 16_000) -> bytes:
+    made = io.BytesIO()
+    with wave.open(made, "wb") as file:
+        file.setparams((channels, width, rate, 0, "NONE", ""))
+        file.writeframes(bytes(frames * channels * width))
+    return made.getvalue()
+
+
+RECORDINGS: dict[str, tuple[Callable[[], bytes], str]] = {
+    "as a model hears": (recording, ""),
+    "of a compact disc": (lambda: recording(rate=44_100, channels=2), ""),
+    "a tone": (a_tone, ""),
+    "too few samples": (lambda: recording(rate=8_000), "at least 16,000 samples a second, got 8,000"),
+    "8 bits": (lambda: recording(width=1), "16 bits, got 1 of 8"),
+    "24 bits": (lambda: recording(width=3), "16 bits, got 1 of 24"),
+    "many channels": (lambda: recording(channels=6), "one or two channels"),
+    "nothing": (lambda: recording(frames=0), "0.1 s of sound, got 0.00 s"),
+    "a moment": (lambda: recording(frames=800), "0.1 s of sound, got 0.05 s"),
+    "cut off": (lambda: recording()[:60], "0.1 s of sound"),
+    "another kind": (lambda: b"ID3" + bytes(100), "a WAV file of plain samples"),
+    "text": (lambda: b"hello", "a WAV file of plain samples"),
+    "empty": (lambda: b"", "a WAV file of plain samples"),
+}
+
+
+@pytest.mark.parametrize("case", RECORDINGS)
+def test_which_recordings_are_taken(case: str) -> None:
+    make, why = RECORDINGS[case]
+    assert why in refused_recording(make())
+    assert bool(why) == bool(refused_recording(make()))
+
+
+def test_it_loads_where_it_hears_a_tone(tmp_path: Path) -> None:
+    (tmp_path / "genai_config.json").write_text(json.dumps({"model": {"decoder": {}}}))
+    hearing = Hearing()
+    found = LoadGate().measure(hearing.candidate(tmp_path), HELD)["load"]
+    assert (found.load_seconds, found.first_token_seconds, found.completion_tokens) == (2.0, 0.5, 0)
+    assert hearing.asked == [(a_tone(), "en")]
