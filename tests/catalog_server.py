@@ -63,6 +63,7 @@ class CatalogServer:
     folder: Path
     models: list[CatalogModel] = field(default_factory=list)
     requests: list[str] = field(default_factory=list)
+    sent: int = 0  # bytes of files that were asked for
 
     def give(self, name: str, version: int, folder: Path) -> CatalogModel:
         files = {path.name: path.read_bytes() for path in sorted(folder.iterdir())}
@@ -177,6 +178,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
         if self.command != "HEAD":
+            self.catalog.sent += len(body)
             self.wfile.write(body)
 
 

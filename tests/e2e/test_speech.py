@@ -19,7 +19,7 @@ def test_a_model_that_hears_is_gated_served_and_asked(tmp_path: Path) -> None:
     machine = TestMachine(folder=tmp_path)
     machine.give_model(EXAMPLE / "model")
     machine.manifests.mkdir(exist_ok=True)
-    shutil.copytree(EXAMPLE / "recordings", tmp_path / "recordings")
+    shutil.copytree(EXAMPLE / "recordings", machine.manifests.parent / "recordings")
     path = machine.manifests / "tones.yaml"
     shutil.copy(EXAMPLE / "manifests" / "tones.yaml", path)
     done = machine.run("apply")

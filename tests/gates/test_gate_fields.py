@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from reconciler.domain.gate_spec import GateSpec
-from reconciler.domain.targets import EMBEDDINGS
+from reconciler.domain.targets import EMBEDDINGS, SPEECH
 from reconciler.gates.embeddings import EmbeddingsGate, GoldenText
 from reconciler.gates.endurance import EnduranceGate
 from reconciler.gates.fidelity import FidelityGate
@@ -13,6 +13,7 @@ from reconciler.gates.judgement import gate_fields
 from reconciler.gates.load import LoadGate
 from reconciler.gates.performance import PerformanceGate
 from reconciler.gates.prompts import MOST_CASES, GoldenPrompt, PromptsGate
+from reconciler.gates.speech import GoldenRecording, SpeechGate
 from reconciler.manifests.gate_schema import DECLARED, written_type
 
 
@@ -66,7 +67,9 @@ def test_every_bar_is_called_as_in_yaml() -> None:
         f"{kind}.{field.alias}" for kind, gate in DECLARED.items() for field in written_type(gate).model_fields.values()
     }
     golden = EmbeddingsGate(cases=(GoldenText(text="a", near="b", at_least=0.5),), min_pass=1, dimensions=3)
-    other = GateSpec.of(golden, task=EMBEDDINGS)
-    found |= {name.removeprefix("spec.gates.") for name, _ in gate_fields(other, ())}
-    shown_by_text = {'prompts."a"', 'embeddings."a" and "b"'}
-    assert found - shown_by_text == written - {"prompts.file", "prompts.cases", "embeddings.cases"}
+    recording = GoldenRecording(name="a", audio=b"", check="exact", expected="b")
+    speech = GateSpec.of(SpeechGate(cases=(recording,), min_pass=1), task=SPEECH)
+    for other in (GateSpec.of(golden, task=EMBEDDINGS), speech):
+        found |= {name.removeprefix("spec.gates.") for name, _ in gate_fields(other, ())}
+    shown_by_text = {'prompts."a"', 'embeddings."a" and "b"', f'speech."a" (en, {recording.question[7:15]})'}
+    assert found - shown_by_text == written - {"prompts.file", "prompts.cases", "embeddings.cases", "speech.cases"}

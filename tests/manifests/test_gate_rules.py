@@ -78,7 +78,7 @@ AT = "manifests/a.yaml:7: spec.gates"
         ("fidelity: {}, load: {}", ""),
         ("{fidelity: {}, load: {}}", "[0]: expected one of fidelity, load, tokenizer, decoding, reference,"),
         ("load: {}, load: {}", "[1].load: expected each gate once, got load again"),
-        ("loadd: {}", "decoding, reference, prompts, embeddings, performance or endurance, got loadd"),
+        ("loadd: {}", "decoding, reference, prompts, embeddings, speech, performance or endurance, got loadd"),
         ("fidelity: {minTop1Agreement: 1.5}", "[0].fidelity.minTop1Agreement: expected a number from 0 to 1, got 1.5"),
         ("fidelity: {skip: ''}", "[0].fidelity.skip: expected why, in a few words"),
         ("fidelity: {skip: odd, maxMeanKL: 1}", "[0].fidelity: expected either `skip` or bars"),
