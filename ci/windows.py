@@ -38,7 +38,7 @@ CORE = (
     *("tests/domain", "tests/planner", "tests/manifests/test_drives.py", "tests/manifests/test_parse.py"),
     *(f"tests/host/test_{name}.py" for name in ("system", "lock", "durable", "reading", "child")),
     *("tests/state/test_following.py", "tests/state/test_tail.py"),
-    "tests/sources/test_git_group.py",
+    *("tests/sources/test_git_group.py", "tests/sources/test_git_address.py"),
     "--ignore=tests/planner/test_plan_properties.py",  # random worlds; nothing in them is of a system
     "--deselect=tests/state/test_following.py::test_thousands_of_events_through_real_rotations_are_all_told_in_order",
 )

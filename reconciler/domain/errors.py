@@ -141,6 +141,8 @@ _FULL_HINT = "free some space, or choose another file system with --root; what i
 _FAILING_HINT = "look into the system's log: the disk or its cable may be dying; what is served stays as it is"
 _READ_ONLY_HINT = "mount it for writing again: a system that finds errors on a disk makes it read-only"
 _ACCESS_HINT = "`reconciler doctor` shows who owns the files"
+_OPEN_HINT = "another program has it open: close that one; the next pass tries again"
+_OPEN_ELSEWHERE = (32, 33)  # Windows' numbers of a file that another program holds, all of it or a part
 _RESOURCES_HINT = "something on this machine takes all of it; `ulimit -a` shows the limits of a process"
 _REFUSALS = (
     (("ENOSPC", "EDQUOT"), "DiskFull", _FULL_HINT),
@@ -158,5 +160,6 @@ def refused(error: OSError) -> HostRefused | None:
             where = f"{error.filename}: " if error.filename else ""
             message = where + (error.strerror or str(error))
             kind = DiskFull if code == DiskFull.code else HostRefused
-            return kind(message, hint=hint, code=code)
+            held = getattr(error, "winerror", None) in _OPEN_ELSEWHERE
+            return kind(message, hint=_OPEN_HINT if held else hint, code=code)
     return None

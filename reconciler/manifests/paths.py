@@ -87,13 +87,15 @@ _HINT = "the operator of the machine can allow more folders (--source-root)"
 
 def _spelled(written: str, beside: str, context: ParseContext) -> str:
     if "\\" in written or (_DRIVE.match(written) and not _is_absolute(written)):
-        raise InputRefused("PathSpelling", f"expected a path with forward slashes, got {shown(written)}")
+        message = f"expected a path with forward slashes, got {shown(written)}"
+        forward = written.replace("\\", "/")
+        raise InputRefused("PathSpelling", message, f"write {shown(forward)}" if forward != written else "")
     if "://" in written:
         raise InputRefused("PathSpelling", f"expected a path, got the address {shown(written)}")
     path = os.path.normpath(os.path.join(context.base, os.path.dirname(beside), written))
     if not _allowed(path, written, context):  # guard: a path stays in the repository
         message = f"expected a path inside the repository, got {shown(written)}"
-        hint = "write it relative to this file" if _is_absolute(written) else _HINT
+        hint = f"write it relative to this file; {_HINT}" if _is_absolute(written) else _HINT
         raise InputRefused("PathOutside", message, hint)
     return path
 

@@ -826,19 +826,21 @@ def test_ssh_is_asked_strictly_and_only_for_git(
     fleet: Repository, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A program called `ssh` in place of the real one: it writes down how it was called, and serves the repository."""
-    programs, called = tmp_path / "bin", tmp_path / "called"
+    programs, called, real = tmp_path / "bin", tmp_path / "called", shutil.which("ssh")
     programs.mkdir()
     (programs / "ssh").write_text(f'#!/bin/sh\nprintf "%s\\n" "$@" > {called}\nfor last; do :; done\neval "$last"\n')
     (programs / "ssh").chmod(0o755)
     monkeypatch.setenv("PATH", f"{programs}{os.pathsep}{os.environ['PATH']}")
     machine = Machine(tmp_path / "root", f"ssh://git@host:2222{fleet.folder}/.git")
-    machine.credentials = Credentials(ssh_key="/my keys/it's", known_hosts="/hosts")
+    machine.credentials = Credentials(ssh_key="/my keys/it's", known_hosts='/"my" hosts/100%')
     assert names(machine.follow()) == ["one"]
     arguments = called.read_text().splitlines()
-    for expected in ("none", "BatchMode=yes", "StrictHostKeyChecking=yes", "IdentitiesOnly=yes", "/my keys/it's"):
+    for expected in ("none", "BatchMode=yes", "StrictHostKeyChecking=yes", "IdentitiesOnly=yes"):
         assert expected in arguments
     assert arguments[-1].startswith("git-upload-pack ")
-    assert "UserKnownHostsFile=/hosts" in arguments
+    understood = subprocess.run([real, "-G", *arguments[:-1]], capture_output=True, text=True, check=True).stdout
+    for expected in ("identityfile /my keys/it's", 'userknownhostsfile /"my" hosts/100%'):
+        assert expected in understood.splitlines()
 
 
 def test_credentials_are_never_shown() -> None:

@@ -8,6 +8,7 @@ allows it. What a server asks for later (redirects, other protocols) is refused 
 import os
 import posixpath
 import re
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -134,6 +135,8 @@ def _local(path: str, allowed: bool) -> str:
     """A path on this machine; or what looks like scp's `host:path`, which has an exact spelling too."""
     if not _ON_DRIVE.match(path) and (written := _SCP.fullmatch(path)):
         user, host, inner = written["user"] or "", written["host"], written["path"].lstrip("/")
+        if sys.platform == "win32" and len(host) == 1 and not user:
+            raise _refused(f"expected a whole path, got {shown(path)!r}", hint=rf"write {host}:\{shown(inner)}")
         if not os.path.exists(path):
             raise _refused(
                 f"expected a URL, got {shown(path)!r}", hint=f"write ssh://{shown(user + host)}/{shown(inner)}"

@@ -212,10 +212,16 @@ def ssh_command(credentials: Credentials) -> str:
     parts += ["-o", "ConnectTimeout=20", "-o", "ServerAliveInterval=15", "-o", "ServerAliveCountMax=3"]
     parts += ["-o", "ForwardAgent=no", "-o", "ClearAllForwardings=yes", "-o", "PermitLocalCommand=no"]
     if credentials.ssh_key:
-        parts += ["-o", "IdentitiesOnly=yes", "-i", credentials.ssh_key]
+        parts += ["-o", "IdentitiesOnly=yes", "-o", f"IdentityFile={_ssh_path(credentials.ssh_key)}"]
     if credentials.known_hosts:
-        parts += ["-o", f"UserKnownHostsFile={credentials.known_hosts}", "-o", "GlobalKnownHostsFile=none"]
+        parts += ["-o", f"UserKnownHostsFile={_ssh_path(credentials.known_hosts)}", "-o", "GlobalKnownHostsFile=none"]
     return shlex.join(parts)
+
+
+def _ssh_path(path: str) -> str:
+    """As a value of an option: else a space would end it, and a percent sign begin a name of ssh's."""
+    plain = path.replace("\\", "/" if os.name == "nt" else "\\\\")
+    return '"' + plain.replace('"', '\\"').replace("%", "%%") + '"'
 
 
 def program() -> str:
