@@ -63,7 +63,7 @@ class CatalogServer:
     folder: Path
     models: list[CatalogModel] = field(default_factory=list)
     requests: list[str] = field(default_factory=list)
-    sent: int = 0  # bytes of files that were asked for
+    parts: set[tuple[int, int]] = field(default_factory=set)  # of files, each once: where it begins, and its length
 
     def give(self, name: str, version: int, folder: Path) -> CatalogModel:
         files = {path.name: path.read_bytes() for path in sorted(folder.iterdir())}
@@ -165,6 +165,7 @@ class _Handler(BaseHTTPRequestHandler):
             return
         begin, _, end = asked.removeprefix("bytes=").partition("-")
         part = data[int(begin) : int(end) + 1]
+        self.catalog.parts.add((int(begin), len(part)))
         fields["Content-Range"] = f"bytes {begin}-{int(begin) + len(part) - 1}/{len(data)}"
         self._answer(206, part, fields)
 
@@ -178,8 +179,8 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
         if self.command != "HEAD":
-            self.catalog.sent += len(body)
-            self.wfile.write(body)
+            with contextlib.suppress(ConnectionError):  # a client that is ended in the middle
+                self.wfile.write(body)
 
 
 def _certificates(folder: Path) -> ssl.SSLContext:

@@ -30,6 +30,14 @@ def names_in(folder: str) -> list[str]:
 class NotTrusted(ReconcilerError): ...
 
 
+def size_of(path: str) -> int:
+    """Bytes of a file, itself and not what a link leads to; 0 where there is none."""
+    try:
+        return os.lstat(path).st_size
+    except FileNotFoundError:
+        return 0
+
+
 def open_regular(path: str, *, flags: int = 0) -> tuple[int, os.stat_result]:
     """A descriptor to read from, and its status. OSError (EINVAL) for what is no regular file."""
     descriptor = os.open(path, FLAGS | flags)

@@ -17,6 +17,7 @@ from reconciler.domain.machine.registries import PULL, RegistryAddress, Registry
 from reconciler.domain.sources.locked import LockedFile, LockedSource
 from reconciler.domain.text.quoting import shown
 from reconciler.host import durable
+from reconciler.host.reading import size_of
 from reconciler.registry.client import DIGEST, INDEX_TYPE, RegistryClient
 from reconciler.registry.download import Blob, BlobDownload
 from reconciler.registry.opening import OpenRegistry, open_registry
@@ -70,6 +71,9 @@ class OciModels:
         if not file.sha256 and found != blob.digest:
             durable.remove_file(target)  # or the next try would go on from it
             raise client.wrong_bytes(blob.digest, f"{blob.size} bytes of {found}")
+
+    def held(self, target: str) -> int:
+        return size_of(target)
 
     def cancel(self) -> None:
         self._cancelled = True

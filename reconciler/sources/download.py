@@ -15,6 +15,7 @@ from reconciler.domain.machine.bandwidth import UNMETERED, Meter
 from reconciler.domain.sources.locked import LockedFile, LockedSource
 from reconciler.domain.text.units import size_text
 from reconciler.host import durable
+from reconciler.host.reading import size_of
 from reconciler.sources.model_signature import LARGEST as LARGEST_SIGNATURE
 from reconciler.sources.model_signature import NAME as SIGNATURE
 from reconciler.sources.protocol import RemoteSource
@@ -79,8 +80,8 @@ class Download:
     def _fetch(self, file: LockedFile, final: str) -> None:
         part = final + PART
         for _ in range(2):  # a partial file from earlier may be of other bytes: then once more from its beginning
-            began_with = _size(part)
-            self._download(file, part, began_with)
+            began_with = size_of(part)
+            self._download(file, part, self._remote.held(part))
             self._on_progress(self._fraction(file.size), f"checking {file.path}")
             if _holds(part, file):
                 durable.adopt(part, final)
@@ -95,7 +96,7 @@ class Download:
     def _download(self, file: LockedFile, part: str, have: int) -> None:
         def moved(count: int) -> None:
             nonlocal have
-            piece, have = count - have if count > have else count, count  # fewer: it began anew
+            piece, have = count - have if count >= have else count, count  # fewer: it began anew
             self._progressed(count, file)
             self._meter.moved(self._source.kind, piece)
 
@@ -111,15 +112,8 @@ class Download:
 
 def _holds(path: str, file: LockedFile) -> bool:
     """Not by stamp: this runs beside a pass, and judges what a foreign server sent."""
-    if os.path.islink(path) or _size(path) != file.size or not os.path.isfile(path):
+    if os.path.islink(path) or size_of(path) != file.size or not os.path.isfile(path):
         return False
     with open(path, "rb") as opened:
         # guard: bytes from the hub match their digest
         return hashlib.file_digest(opened, "sha256").hexdigest() == file.sha256
-
-
-def _size(path: str) -> int:
-    try:
-        return os.lstat(path).st_size
-    except FileNotFoundError:
-        return 0

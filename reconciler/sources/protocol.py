@@ -101,6 +101,9 @@ class RemoteSource(Protocol):
         `piece` with the bytes so far; no more is read before it returns, and an error that it raises ends
         the download."""
 
+    def held(self, target: str) -> int:
+        """Bytes of a download that was cut, which `download` goes on from: they do not come again."""
+
     def cancel(self) -> None: ...
 
     def __enter__(self) -> Self: ...

@@ -19,6 +19,7 @@ from reconciler.engine.options import Options, Reporter
 from reconciler.engine.pass_result import PassResult
 from reconciler.engine.reconciler import run_pass
 from reconciler.host import durable
+from reconciler.host.reading import size_of
 from reconciler.operations.repository import read_branch
 from reconciler.operations.suspend import resume, suspend
 from reconciler.sources.download import Download
@@ -303,6 +304,9 @@ def _follow(world: World) -> PassResult:
 
 class StandInHub:
     """Gives the files of a folder, in pieces, into the partial file."""
+
+    def held(self, target: str) -> int:
+        return size_of(target)
 
     def download(self, source: object, file: LockedFile, target: str, told: Callable[[int], None], piece: int) -> None:
         data = (CAPITALS / file.path).read_bytes()

@@ -25,13 +25,10 @@ def test_a_model_that_hears_is_gated_served_and_asked(tmp_path: Path) -> None:
     done = machine.run("apply")
     assert done.code == 0, done.err
     assert machine.index()["tones-fp32:1"]["model_info"]["task"] == "automatic-speech-recognition"
-    assert machine.plan() == []
 
     low = str(EXAMPLE / "recordings" / "low.wav")
-    done = machine.run("ask", "tones-fp32", "--audio", low)
-    assert (done.code, done.out) == (0, "This is a low tone.\n")
-    done = machine.run("ask", "tones-fp32", "--audio", low, "--language", "sl", "-o", "json")
-    assert done.json()["text"].strip() == "To je nizek ton."
+    done = machine.run("ask", "tones-fp32", "--audio", low, "--language", "sl")
+    assert (done.code, done.out) == (0, "To je nizek ton.\n")
     done = machine.run("ask", "tones-fp32", "What is this?")
     assert (done.code, "it takes a recording" in done.err) == (64, True)
 

@@ -20,6 +20,7 @@ from reconciler.domain.text.escape import one_line
 from reconciler.host.child import Child, ChildDied, ChildFailed, ChildTimedOut
 from reconciler.host.environment import private_environment
 from reconciler.host.network import network_of
+from reconciler.sources.catalog.partial import held_in
 
 WORKER = "reconciler.sources.catalog.worker"
 ADDRESS = "RECONCILER_CATALOG"  # of another catalog
@@ -99,6 +100,10 @@ class Catalog:
             message = f"{source}: the catalog's model has no {file.path}, which is locked"
             raise PermanentError(message, hint=_HINTS["CatalogNotFound"], code="DigestMismatch")
         (shutil.copyfile if beside == self._home else os.replace)(found, target)
+
+    def held(self, target: str) -> int:
+        """Of the whole model, because the SDK brings it as a whole."""
+        return held_in(os.path.join(os.path.dirname(os.path.abspath(target)), SDK_FOLDER))
 
     def cancel(self) -> None:
         self._cancelled = True

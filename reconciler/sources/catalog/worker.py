@@ -7,16 +7,31 @@ is asked for. Its own state of a download lies there too: the same question in a
 import hashlib
 import os
 import stat
+from collections.abc import Callable
 from typing import Any
 
 from reconciler.domain.errors import InputRefused
 from reconciler.host.child_side import Emit, Json, serve
+from reconciler.sources.catalog.partial import OWN_FILES, held_in
 
 ADDRESS = "RECONCILER_CATALOG"  # as catalog.source, whose imports the child can do without
 GENAI_CONFIG = "genai_config.json"
-OWN_FILES = ("inference_model.json", "download.tmp", ".download.lock", ".download.progress")  # the SDK's
 MIB = 1 << 20
 MOST_FILES = 10_000
+
+
+class Reached:
+    """Passes on how far a download is, from what is `here`. The SDK tells of that as if it came; and it brings pieces
+    side by side and tells of them in any order: one that it tells of late counts when the next is told of."""
+
+    def __init__(self, here: int, on_bytes: Callable[[int], None]) -> None:
+        self._on_bytes, self._most = on_bytes, here
+
+    def __call__(self, count: int) -> None:
+        # guard: what the SDK tells of late is no download that began anew
+        if count > self._most:
+            self._most = count
+            self._on_bytes(count)
 
 
 class CatalogWorker:
@@ -41,9 +56,11 @@ class CatalogWorker:
             raise InputRefused("CatalogNotFound", f"the catalog has no {identity}, or cannot be reached")
         size = max(model.info.file_size_mb or 0, 1) * MIB
         if not model.is_cached:
-            emit.and_wait({"bytes": 0})
+            here = held_in(parameters["folder"])
+            emit.and_wait({"bytes": here})
+            reached = Reached(here, lambda count: emit.and_wait({"bytes": count}))
             # The caller waits between two pieces where a rate limits it, and the SDK with it.
-            model.download(lambda percent: emit.and_wait({"bytes": int(size * percent / 100)}))
+            model.download(lambda percent: reached(int(size * percent / 100)))
         return {"folder": _folder_in(os.path.abspath(model.get_path()))}
 
     def listed(self, parameters: Json, emit: Emit) -> Json:

@@ -20,6 +20,7 @@ from reconciler.domain.text.escape import one_line
 from reconciler.host.child import Child, ChildDied, ChildFailed, ChildSilent, ChildTimedOut
 from reconciler.host.environment import private_environment
 from reconciler.host.network import network_of
+from reconciler.host.reading import size_of
 from reconciler.sources.download import MISMATCH_HINT
 
 WORKER = "reconciler.sources.hub.worker"
@@ -118,6 +119,9 @@ class Hub:
         order = {**place, "size": file.size, "target": target, "piece": piece}
         longest = LONGEST if piece == PIECE else LIMITED
         self._ask("download", order, f"{source}: {file.path}", on_bytes, longest)
+
+    def held(self, target: str) -> int:
+        return size_of(target)
 
     def cancel(self) -> None:
         self._cancelled = True
