@@ -15,7 +15,7 @@ from reconciler.domain.manifest import Quantization, Target
 from reconciler.domain.plain_data import as_dict
 from reconciler.domain.release import Recipe
 from reconciler.domain.sources.source_model import SourceModel
-from reconciler.domain.targets import honoured_options
+from reconciler.domain.targets import DEFAULT_PROVIDER, ExecutionProvider, honoured_options
 from reconciler.host.child import Child
 from reconciler.host.environment import private_environment
 from reconciler.host.stamps import StampBook
@@ -52,16 +52,23 @@ def look(folder: str | Path) -> SourceModel:
     return source
 
 
-def recipe_of(source: SourceModel, precision: str, *, adapter: str | None = None, **quantization: Any) -> Recipe:
+def recipe_of(
+    source: SourceModel,
+    precision: str,
+    *,
+    adapter: str | None = None,
+    provider: ExecutionProvider = DEFAULT_PROVIDER,
+    **quantization: Any,
+) -> Recipe:
     settings = as_dict(Quantization(**quantization))
-    used = honoured_options(precision, settings["algorithm"])
+    used = honoured_options(precision, settings["algorithm"], provider)
     return Recipe(
         source=source.digest,
         adapter=adapter,
         architecture=source.architecture,
         precision=precision,
         options={name: value for name, value in settings.items() if name in used and value is not None},
-        target=Target(),
+        target=Target(device=provider.device, execution_provider=provider.name),
         tools=tools_for(adapter),
     )
 

@@ -17,7 +17,7 @@ from reconciler.domain.sources.model_config import (
     rope_type,
     rotary_size,
 )
-from reconciler.domain.targets import K_QUANT, TABLE, VERIFIED_PROVIDERS
+from reconciler.domain.targets import CONVERTED, K_QUANT, TABLE
 from reconciler.domain.text.escape import one_line
 from reconciler.domain.text.quoting import listed
 
@@ -43,12 +43,11 @@ def refusal(config: Config, precision: str, target: Target, options: Mapping[str
 
 
 def _target_refusal(precision: str, target: Target) -> str | None:
-    provider = VERIFIED_PROVIDERS.get(target.execution_provider)
+    provider = CONVERTED.get(target.execution_provider)
     if provider is None or provider.device != target.device:
-        measured = listed(VERIFIED_PROVIDERS)
-        return f"{target.execution_provider} on {target.device} is not verified: only {measured} was measured"
-    unfit = provider.no_kernels.get(precision)
-    return f"{precision} has no kernels for {provider.name}: {unfit.why}" if unfit else None
+        return f"{target.execution_provider} on {target.device} is not verified: only {listed(CONVERTED)} were"
+    unfit = provider.unfit.get(precision)
+    return f"it cannot be made for {provider.name}: {unfit.why}" if unfit else None
 
 
 def _shape_refusal(config: Config, verified: Verified) -> str | None:

@@ -8,7 +8,7 @@ measures again. It is meant to be too large rather than too small.
 from dataclasses import dataclass
 from math import prod
 
-from reconciler.conversion.precisions import OLIVE, WIDE, ModelParts
+from reconciler.conversion.precisions import WIDE, ModelParts, olive_path
 from reconciler.domain.release import Recipe
 from reconciler.domain.sources.model_config import Config
 from reconciler.domain.sources.source_model import SourceModel
@@ -40,7 +40,7 @@ def conversion_peak(sizes: ModelSizes, recipe: Recipe, precision: str) -> int:
     held = parts.whole if recipe.adapter else sizes.loaded
     checked = _COPIES_IN_THE_CHECK * parts.largest
     rounded = _rounded(parts, recipe, precision)
-    return int(LEAST + held + max(checked, OLIVE[precision].memory(parts, rounded)))
+    return int(LEAST + held + max(checked, olive_path(precision, recipe.target).memory(parts, rounded)))
 
 
 def sizes_from_config(config: Config, weight_bytes: int) -> ModelSizes:

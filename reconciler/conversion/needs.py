@@ -9,15 +9,15 @@ the gate `load` measures.
 from math import ceil
 
 from reconciler.conversion.memory import conversion_peak, sizes_from_config
-from reconciler.conversion.precisions import OLIVE, WIDE
+from reconciler.conversion.precisions import WIDE, olive_path
+from reconciler.conversion.prediction import width_of_floats
 from reconciler.domain.machine.precision_choice import PrecisionNeeds
 from reconciler.domain.release import Recipe
 from reconciler.domain.sources.model_config import Config, head_size
 from reconciler.domain.sources.source_model import SourceModel
-from reconciler.domain.targets import K_QUANT, TABLE
+from reconciler.domain.targets import DEFAULT_PROVIDER, K_QUANT, TABLE
 
 LEAST_SERVING = 200 << 20  # the runtime without a model
-_SCALE_BITS = 32
 # By the bytes of a weight that is not rounded: what is packed anew for the products stands beside what was loaded. Of
 # half precision, which is widened for that, measured; of single precision assumed.
 _HELD = {2: 2.2, 4: 2.0}
@@ -30,11 +30,12 @@ def predict_needs(source: SourceModel, recipe: Recipe) -> PrecisionNeeds | None:
         return None
     sizes = sizes_from_config(source.config, weights)
     precision = TABLE[recipe.precision]
-    floats = TABLE[precision.floats].bits // 8
+    floats = width_of_floats(recipe)
     matrices = ceil(sizes.parts.matrices * _bits_of_a_weight(recipe) / 8)
     embedding = sizes.parts.head // WIDE
     files = matrices + embedding * floats
-    held = files if precision.rounded else int(files * _HELD[floats])
+    widened = not precision.rounded and recipe.target.execution_provider == DEFAULT_PROVIDER.name
+    held = int(files * _HELD[floats]) if widened else files
     cache = _cache(source.config, floats)
     return PrecisionNeeds(
         memory=LEAST_SERVING + held + cache,
@@ -42,7 +43,7 @@ def predict_needs(source: SourceModel, recipe: Recipe) -> PrecisionNeeds | None:
         disk=files,
         read=matrices if precision.rounded else sizes.parts.matrices * WIDE,
         conversion_memory=conversion_peak(sizes, recipe, recipe.precision),
-        conversion_disk=weights + (OLIVE[recipe.precision].kept_results + 2) * files,
+        conversion_disk=weights + (olive_path(recipe.precision, recipe.target).kept_results + 2) * files,
         provider=recipe.target.execution_provider,
     )
 
@@ -52,7 +53,7 @@ def _bits_of_a_weight(recipe: Recipe) -> float:
     if not precision.rounded:
         return precision.bits
     bits = 8 if recipe.options.get("algorithm") in K_QUANT else precision.bits
-    return bits + (_SCALE_BITS + bits) / int(recipe.options.get("block_size", 32))
+    return bits + (8 * width_of_floats(recipe) + bits) / int(recipe.options.get("block_size", 32))
 
 
 def _cache(config: Config, width: int) -> int:

@@ -2,17 +2,19 @@
 import; and a recipe as the exact configuration that Olive runs (`olive run --config` by hand gives the same bytes of
 weights).
 
-The passes of each precision were chosen by measurement on the CPU: int8 is rounded before the builder and fp16 made
-after it, because the builder's own int8 and fp16 do not work at the pinned versions. `domain.targets` describes the
-precisions themselves. Olive silently drops options it does not know, so only known ones are written, and the worker
-reads their effect back from the result.
+The passes of each precision were chosen by measurement: int8 is rounded before the builder, and for the CPU fp16 is
+made after it, because the builder's own int8, and its fp16 for the CPU, do not work at the pinned versions.
+`domain.targets` describes the precisions and providers themselves. Olive silently drops options it does not know, so
+only known ones are written, and the worker reads their effect back from the result.
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from reconciler.domain.manifest import Target
 from reconciler.domain.release import Recipe
+from reconciler.domain.targets import DEFAULT_PROVIDER
 
 Passes = dict[str, dict[str, Any]]
 
@@ -57,13 +59,16 @@ _BUILDER_OPTIONS = {
 }
 
 
-def _fp32(recipe: Recipe) -> Passes:
-    return {"build": _builder("fp32")}
+HALVE = "halve"  # the name of the pass that makes half of a model in single precision
 
 
-def _fp16(recipe: Recipe) -> Passes:
+def _as_built(recipe: Recipe) -> Passes:
+    return {"build": _builder(recipe.precision)}
+
+
+def _halved(recipe: Recipe) -> Passes:
     # Weights inside model.onnx load three times slower.
-    return {"build": _builder("fp32"), "halve": {"type": "OnnxFloatToFloat16", "save_as_external_data": True}}
+    return {"build": _builder("fp32"), HALVE: {"type": "OnnxFloatToFloat16", "save_as_external_data": True}}
 
 
 def _int8(recipe: Recipe) -> Passes:
@@ -95,10 +100,11 @@ def _pieces(parts: ModelParts) -> int:
     return min(_MOST_PIECES, _COPIES_OF_A_MATRIX * parts.largest)
 
 
+_PIECE_BY_PIECE = OlivePath(passes=_as_built, memory=lambda parts, rounded: _pieces(parts))
 OLIVE = {
-    "fp32": OlivePath(passes=_fp32, memory=lambda parts, rounded: _pieces(parts)),
+    "fp32": _PIECE_BY_PIECE,
     "fp16": OlivePath(
-        passes=_fp16,
+        passes=_halved,
         memory=lambda parts, rounded: _COPIES_AT_FP16 * parts.whole,
         kept_results=2,
         imports=("olive.passes.onnx.float16_conversion",),
@@ -116,13 +122,20 @@ OLIVE = {
         ),
     ),
     "int4": OlivePath(passes=_int4, memory=lambda parts, rounded: rounded + _pieces(parts)),
+    "bf16": _PIECE_BY_PIECE,
 }
+_ON_A_GPU = {"fp16": _PIECE_BY_PIECE}  # the builder's own
+
+
+def olive_path(precision: str, target: Target) -> OlivePath:
+    elsewhere = _ON_A_GPU if target.execution_provider != DEFAULT_PROVIDER.name else {}
+    return elsewhere.get(precision, OLIVE[precision])
 
 
 def passes_of(recipe: Recipe) -> Passes:
     # A LoRA is merged first: left to the builder, it ends in a file that Foundry Local does not load.
     merge: Passes = {"merge": {"type": "MergeAdapterWeights"}} if recipe.adapter else {}
-    return merge | OLIVE[recipe.precision].passes(recipe)
+    return merge | olive_path(recipe.precision, recipe.target).passes(recipe)
 
 
 def olive_config(

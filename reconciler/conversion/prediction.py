@@ -1,24 +1,24 @@
 """How many bytes a conversion will produce, computed from the shapes of the tensors, for the cost in a plan.
 
-A weight of N rows and K columns becomes, in blocks of b columns and q bits: N * ceil(K/b) * b * q/8 bytes, a float32
-scale a block, and a zero point a block where rounding is not symmetric. The embedding stays float32 beside a quantized
-head, also where the source shares the two (Olive unties them). Everything else (norms, biases, the tables of the
-rotation) keeps the width of the floats. tests/conversion/test_prediction.py measures how near it comes.
+A weight of N rows and K columns becomes, in blocks of b columns and q bits: N * ceil(K/b) * b * q/8 bytes, a scale a
+block, and a zero point a block where rounding is not symmetric. The embedding stays as it is beside a quantized head,
+also where the source shares the two (Olive unties them). It and everything else (scales, norms, biases, the tables of
+the rotation) have the width of the floats: of rounded weights four bytes on the CPU, two on a GPU.
+tests/conversion/test_prediction.py measures how near it comes.
 """
 
 from collections.abc import Iterator
 from math import prod
 
-from reconciler.conversion.precisions import OLIVE
+from reconciler.conversion.precisions import olive_path
 from reconciler.domain.release import Recipe
 from reconciler.domain.sources.model_config import rope_type, rotary_size
 from reconciler.domain.sources.source_model import SourceModel
-from reconciler.domain.targets import K_QUANT, TABLE
+from reconciler.domain.targets import K_QUANT, TABLE, converted_for, floats_of
 
 # The graph itself, as the builder writes it: nodes and names.
 _GRAPH_BYTES = 4000
 _GRAPH_BYTES_PER_LAYER = 7300
-_SCALE_BYTES = 4
 _GENAI_CONFIG_BYTES = 1500
 
 _HEAD = "lm_head.weight"
@@ -40,18 +40,23 @@ def predict_peak_bytes(source: SourceModel, recipe: Recipe) -> int:
     """Disk use while the conversion runs, the artifact included: Olive keeps each pass's result in its cache until the
     end, and copies the last one out."""
     merged = source.weight_bytes if recipe.adapter else 0
-    results = OLIVE[recipe.precision].kept_results + 1
+    results = olive_path(recipe.precision, recipe.target).kept_results + 1
     return merged + results * _model_bytes(source, recipe) + predict_bytes(source, recipe)
 
 
 def _model_bytes(source: SourceModel, recipe: Recipe) -> int:
-    width = TABLE[TABLE[recipe.precision].floats].bits // 8
+    width = width_of_floats(recipe)
     layers = int(source.config["num_hidden_layers"])
     embedding = int(source.config["vocab_size"]) * int(source.config["hidden_size"])
     others = sum(prod(shape) for shape in source.shapes.values() if len(shape) != 2)
     floats = others + embedding + _rotation_count(source)
     matrices = sum(_matrix_bytes(name, shape, recipe, layers) for name, shape in _matrices(source))
     return _GRAPH_BYTES + _GRAPH_BYTES_PER_LAYER * layers + floats * width + matrices
+
+
+def width_of_floats(recipe: Recipe) -> int:
+    """Bytes of a number that is not rounded."""
+    return TABLE[floats_of(recipe.precision, converted_for(recipe.target.execution_provider))].bits // 8
 
 
 def _matrix_bytes(name: str, shape: tuple[int, ...], recipe: Recipe, layers: int) -> int:
@@ -64,7 +69,7 @@ def _matrix_bytes(name: str, shape: tuple[int, ...], recipe: Recipe, layers: int
     blocks = -(-columns // block)  # the last one is filled up
     has_zero_points = recipe.options.get("algorithm") in K_QUANT or not recipe.options.get("symmetric", True)
     zero_points = rows * -(-blocks * bits // 8) if has_zero_points else 0
-    return rows * blocks * block * bits // 8 + rows * blocks * _SCALE_BYTES + zero_points
+    return rows * blocks * block * bits // 8 + rows * blocks * width_of_floats(recipe) + zero_points
 
 
 def _bits(name: str, recipe: Recipe, layers: int) -> int:

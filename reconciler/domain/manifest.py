@@ -12,14 +12,14 @@ from reconciler.domain import digest
 from reconciler.domain.accepts import DURATION, FLAG, LABEL, About, Accepts, number, whole
 from reconciler.domain.gate_spec import GateSpec
 from reconciler.domain.sources.locked import LockedSource
-from reconciler.domain.targets import CHAT, DEFAULT_PROVIDER, OTHER_TASKS, TASKS, VERIFIED_DEVICES, VERIFIED_PROVIDERS
+from reconciler.domain.targets import CHAT, CONVERTED, CONVERTED_DEVICES, DEFAULT_PROVIDER, OTHER_TASKS, TASKS
 
 API_VERSION = "reconciler.foundry/v1alpha1"
 
 PRUNE_ANNOTATION = "reconciler.foundry/prune"
 
 MAX_SEED = 2**31 - 1
-_NOT_VERIFIED = "others are not verified yet"
+_NOT_CONVERTED = "models are not converted for others"
 _AT_LEAST_ONE = "a whole number of at least 1"
 _NULLABLE = Accepts(nullable=True)
 _PENALTY = Accepts(expected="a number above 0, at most 10", above=0, most=10)
@@ -72,13 +72,13 @@ class Target:
 
     device: Annotated[
         str,
-        About(f"Where the model runs. Verified so far: {', '.join(VERIFIED_DEVICES)}."),
-        Accepts(words=VERIFIED_DEVICES, hint=_NOT_VERIFIED),
+        About("Where the model runs. Left out, it is that of the provider; gpu wants one."),
+        Accepts(words=CONVERTED_DEVICES, hint=_NOT_CONVERTED),
     ] = DEFAULT_PROVIDER.device
     execution_provider: Annotated[
         str,
-        About(f"ONNX Runtime's name for it. Verified so far: {', '.join(VERIFIED_PROVIDERS)}."),
-        Accepts(words=tuple(VERIFIED_PROVIDERS), hint=_NOT_VERIFIED),
+        About("ONNX Runtime's name for what computes it there (docs/execution-providers.md)."),
+        Accepts(words=tuple(CONVERTED), hint=_NOT_CONVERTED),
     ] = DEFAULT_PROVIDER.name
 
 

@@ -105,6 +105,8 @@ class Fidelity:
     artifact: what is left is no work of rounding. `rounding_distance` is how far the matrix that lies furthest from the
     source's is from it, in units of plain rounding. Both are None where nothing is rounded. `when` is RFC 3339, UTC;
     "" in what earlier versions wrote. `unmeasured` says why there are no numbers, where they cannot be measured here.
+    `made_for` is the execution provider that the artifact is made for, "" for the CPU's: the numbers are the
+    processor's all the same.
     """
 
     build_key: str
@@ -117,6 +119,7 @@ class Fidelity:
     rounding_distance: float | None = None
     when: str = ""
     unmeasured: str = ""
+    made_for: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -274,7 +277,7 @@ _ADDED = {
     **dict.fromkeys(
         ("tokenized", "decoded", "referenced", "released", "longest", "rounding_distance", "roundingDistance")
     ),
-    "unmeasured": "",
+    **dict.fromkeys(("unmeasured", "made_for", "madeFor"), ""),
     "asked": 0,
 }
 

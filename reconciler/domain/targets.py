@@ -1,7 +1,7 @@
 """What a model can be converted to: the table of weight precisions, and the table of execution providers.
 
-A manifest may name every precision here, and the providers that are verified; all providers are looked for on a
-machine, so that an inventory names them. `conversion.precisions` says how Olive makes each precision, and
+A manifest may name every precision here, and the providers that models are converted for; all providers are looked
+for on a machine, so that an inventory names them. `conversion.precisions` says how Olive makes each precision, and
 `gates.fidelity` how near to its source each must come.
 """
 
@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 @dataclass(frozen=True, kw_only=True)
 class Precision:
     """`bits` of one weight. With `rounded` weights are integers in blocks that share a scale; `floats` is the type of
-    everything else.
+    everything else on the CPU (`floats_of` knows it of all providers).
 
     `options` are the fields of `manifest.Quantization` that act on it. Olive drops options it does not know in silence;
     so an option is only accepted, and only becomes part of a recipe, where it was seen to change the result with the
@@ -56,17 +56,13 @@ PRECISIONS = tuple(TABLE)
 # These algorithms always store zero points, and keep some weights at 8 bits.
 K_QUANT = frozenset({"k_quant", "k_quant_mixed", "k_quant_last"})
 
-
-def honoured_options(precision: str, algorithm: str = "default") -> frozenset[str]:
-    """The fields of `manifest.Quantization` that act on `precision`."""
-    found = TABLE[precision]
-    keeps_zero_points = found.has_algorithms and algorithm in K_QUANT
-    return found.options - {"symmetric"} if keeps_zero_points else found.options
+# Operators of a graph: one that multiplies with rounded weights, and one that takes them apart for another that does.
+NBITS, DEQUANTIZE = "MatMulNBits", "DequantizeLinear"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Unfit:
-    """Why a provider runs a precision badly, or not at all, and which precisions to take instead."""
+    """Why a provider runs a precision badly, or none can be made for it, and which precisions to take instead."""
 
     why: str
     instead: str
@@ -74,12 +70,17 @@ class Unfit:
 
 @dataclass(frozen=True, kw_only=True)
 class ExecutionProvider:
-    """`name` is ONNX Runtime's and `device` Foundry Local's word for it. `verified` is whether conversions for it were
-    measured against their source.
+    """`name` is ONNX Runtime's and `device` Foundry Local's word for it.
 
     `library` is part of the file name by which it is found among the packages of ONNX Runtime, "" where it is in each
     of them. `genai_name` is how `provider_options` of genai_config.json call it, "" where they do not, and
-    `genai_options` are the options that the builder writes for it. `no_kernels` and `slow` are by precision.
+    `genai_options` are the options that the builder writes for it.
+
+    `converted` is whether models are converted for it: each precision was tried with the pinned tools, and what came
+    out was compared with its source by the processor. `unfit` (which are not made) and `slow` are by precision. With
+    precisions that are rounded, `floats` is the type of what is not, `rounded_by` the operator that multiplies with
+    rounded weights or takes them apart, `accuracy_level` what the builder writes beside them where none is asked for,
+    and `ignored` are the fields of `manifest.Quantization` that change nothing there.
     """
 
     name: str
@@ -87,16 +88,33 @@ class ExecutionProvider:
     library: str = ""
     genai_name: str = ""
     genai_options: frozenset[str] = frozenset()
-    no_kernels: Mapping[str, Unfit] = field(default_factory=dict)
+    converted: bool = False
+    unfit: Mapping[str, Unfit] = field(default_factory=dict)
     slow: Mapping[str, Unfit] = field(default_factory=dict)
-    verified: bool = False
+    floats: str = "fp16"
+    rounded_by: str = NBITS
+    accuracy_level: int = 0
+    ignored: frozenset[str] = frozenset()
 
+    @property
+    def precisions(self) -> tuple[str, ...]:
+        """What can be made for it."""
+        return tuple(one for one in TABLE if self.converted and one not in self.unfit)
+
+
+_FOR_CUDA_ALONE = Unfit(why="Olive makes it for CUDAExecutionProvider alone", instead="fp16 takes as much")
+_LOSES_ITS_CACHE = Unfit(
+    why="the builder makes an invalid graph, whose outputs for the cache are not there", instead="fp16 takes half of it"
+)
 
 PROVIDERS = (
     ExecutionProvider(
         name="CPUExecutionProvider",
         device="cpu",
-        no_kernels={
+        converted=True,
+        floats="fp32",
+        accuracy_level=4,
+        unfit={
             "bf16": Unfit(
                 why="the tools write no model, or one that does not load",
                 instead="ONNX Runtime has no bf16 kernels for the CPU; fp32 and int8 come closest",
@@ -108,7 +126,6 @@ PROVIDERS = (
                 instead="int8 is smaller and faster at nearly the same quality",
             )
         },
-        verified=True,
     ),
     ExecutionProvider(
         name="CUDAExecutionProvider",
@@ -116,6 +133,9 @@ PROVIDERS = (
         library="onnxruntime_providers_cuda",
         genai_name="cuda",
         genai_options=frozenset({"enable_cuda_graph", "enable_skip_layer_norm_strict_mode"}),
+        converted=True,
+        unfit={"fp32": _LOSES_ITS_CACHE},
+        ignored=frozenset({"accuracy_level"}),  # its kernels read none
     ),
     ExecutionProvider(name="TensorrtExecutionProvider", device="gpu", library="onnxruntime_providers_tensorrt"),
     ExecutionProvider(name="OpenVINOExecutionProvider", device="npu", library="onnxruntime_providers_openvino"),
@@ -123,13 +143,27 @@ PROVIDERS = (
     ExecutionProvider(name="ROCMExecutionProvider", device="gpu", library="onnxruntime_providers_rocm"),
     ExecutionProvider(name="MIGraphXExecutionProvider", device="gpu", library="onnxruntime_providers_migraphx"),
     ExecutionProvider(name="VitisAIExecutionProvider", device="npu", library="onnxruntime_providers_vitisai"),
-    ExecutionProvider(name="DmlExecutionProvider", device="gpu", library="directml", genai_name="dml"),
+    ExecutionProvider(
+        name="DmlExecutionProvider",
+        device="gpu",
+        library="directml",
+        genai_name="dml",
+        converted=True,
+        unfit={
+            "fp32": Unfit(why="the builder stops at its attention mask", instead="fp16 takes half of it"),
+            "bf16": _FOR_CUDA_ALONE,
+        },
+        ignored=frozenset({"accuracy_level"}),
+    ),
     ExecutionProvider(
         name="WebGpuExecutionProvider",
         device="gpu",
         library="onnxruntime_providers_webgpu",
         genai_name="webgpu",
         genai_options=frozenset({"enableGraphCapture", "validationMode"}),
+        converted=True,
+        unfit={"bf16": _FOR_CUDA_ALONE},
+        accuracy_level=4,
     ),
     ExecutionProvider(
         name="NvTensorRTRTXExecutionProvider",
@@ -137,20 +171,47 @@ PROVIDERS = (
         library="onnxruntime_providers_nv_tensorrt_rtx",
         genai_name="NvTensorRtRtx",
         genai_options=frozenset({"enable_cuda_graph"}),
+        converted=True,
+        unfit={
+            "fp32": _LOSES_ITS_CACHE,
+            "bf16": _FOR_CUDA_ALONE,
+            "int8": Unfit(why="the builder has no 8 bits in the form that it takes", instead="fp16 is more faithful"),
+        },
+        rounded_by=DEQUANTIZE,
+        # Other algorithms leave operators of the CPU behind, whatever form is asked for.
+        ignored=frozenset({"accuracy_level", "algorithm"}),
     ),
 )
 GENAI_PROVIDERS = {one.genai_name: one for one in PROVIDERS if one.genai_name}
-VERIFIED_PROVIDERS = {one.name: one for one in PROVIDERS if one.verified}
-VERIFIED_DEVICES = tuple(dict.fromkeys(one.device for one in VERIFIED_PROVIDERS.values()))
-DEFAULT_PROVIDER = next(iter(VERIFIED_PROVIDERS.values()))
-# What `precisions: auto` may take where it names none: rounded ones. What is not rounded takes three to five times the
-# memory for what few notice.
-AUTO_PRECISIONS = tuple(
-    name
-    for name, one in TABLE.items()
-    if one.rounded and not any(name in {**each.no_kernels, **each.slow} for each in VERIFIED_PROVIDERS.values())
-)
-CONVERTIBLE = tuple(name for name in TABLE if not all(name in one.no_kernels for one in VERIFIED_PROVIDERS.values()))
+CONVERTED = {one.name: one for one in PROVIDERS if one.converted}
+CONVERTED_DEVICES = tuple(dict.fromkeys(one.device for one in CONVERTED.values()))
+DEFAULT_PROVIDER = next(iter(CONVERTED.values()))
+CONVERTIBLE = tuple(name for name in TABLE if any(name in one.precisions for one in CONVERTED.values()))
+
+
+def converted_for(name: str) -> ExecutionProvider:
+    """The provider of this name; the CPU where models are not converted for it."""
+    return CONVERTED.get(name, DEFAULT_PROVIDER)
+
+
+def floats_of(precision: str, provider: ExecutionProvider) -> str:
+    """The type of all numbers that are not rounded."""
+    return provider.floats if TABLE[precision].rounded else TABLE[precision].floats
+
+
+def honoured_options(
+    precision: str, algorithm: str = "default", provider: ExecutionProvider = DEFAULT_PROVIDER
+) -> frozenset[str]:
+    """The fields of `manifest.Quantization` that act on `precision`."""
+    found = TABLE[precision]
+    keeps_zero_points = found.has_algorithms and algorithm in K_QUANT
+    return found.options - provider.ignored - ({"symmetric"} if keeps_zero_points else set())
+
+
+def auto_precisions(provider: ExecutionProvider) -> tuple[str, ...]:
+    """What `precisions: auto` may take where it names none: rounded ones. What is not rounded takes three to five times
+    the memory for what few notice."""
+    return tuple(name for name in provider.precisions if TABLE[name].rounded and name not in provider.slow)
 
 
 def provider_of(config: dict[str, Any]) -> ExecutionProvider:

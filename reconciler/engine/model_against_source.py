@@ -9,7 +9,7 @@ from reconciler.domain.manifest import Model
 from reconciler.domain.sources.adapter_weights import CHANGES_BOTH, mismatch
 from reconciler.domain.sources.locked import LOCK_NAME, LockedSource, names_of
 from reconciler.domain.sources.source_model import SourceAdapter, SourceModel
-from reconciler.domain.targets import EMBEDDINGS, HIDDEN_STATES, SPEECH, WHISPER
+from reconciler.domain.targets import DEFAULT_PROVIDER, EMBEDDINGS, HIDDEN_STATES, SPEECH, WHISPER
 from reconciler.domain.text.escape import one_line
 from reconciler.domain.text.quoting import shown
 from reconciler.gates.speech import SpeechGate
@@ -109,7 +109,8 @@ def too_long(model: Model, source: SourceModel) -> list[Problem]:
 
 def other_provider(model: Model, source: SourceModel) -> list[Problem]:
     """A declared target is what the author counts on."""
-    declared, asked = "spec.target" in model.lines, source.provider
+    declared = "spec.target" in model.lines
+    asked = source.provider or (DEFAULT_PROVIDER.name if source.ready and source.looked_at else "")
     if not (declared and asked and asked != model.target.execution_provider):
         return []
     message = f"expected {model.target.execution_provider}, but the model's genai_config.json asks for {asked}"

@@ -7,7 +7,7 @@ from reconciler.domain.manifest import Model, Target, variant_name
 from reconciler.domain.plain_data import as_dict
 from reconciler.domain.release import Recipe, Release
 from reconciler.domain.sources.source_model import SourceAdapter, SourceModel, digest_of
-from reconciler.domain.targets import CHAT, PROVIDERS, honoured_options
+from reconciler.domain.targets import CHAT, PROVIDERS, converted_for, honoured_options
 from reconciler.templates.trimmed import for_runtime
 
 NO_TEMPLATE = "none"  # the origin of a template that there is not
@@ -50,7 +50,8 @@ def adapted(source: SourceModel, adapter: SourceAdapter | None) -> tuple[SourceM
 
 
 def recipe_of(model: Model, source: SourceModel, adapter: str | None, precision: str) -> Recipe:
-    used = honoured_options(precision, model.quantization.algorithm) if not model.ready else ()
+    provider = converted_for(model.target.execution_provider)
+    used = honoured_options(precision, model.quantization.algorithm, provider) if not model.ready else ()
     return Recipe(
         source=source.digest,
         adapter=adapter,

@@ -20,6 +20,7 @@ BARS = ("min_top1_agreement", "max_mean_kl", "max_perplexity_ratio", "max_wiring
 DEFAULT_BARS = {
     "fp32": dict(zip(BARS, (0.99, 1e-5, 1.01, 1e-5), strict=True)),
     "fp16": dict(zip(BARS, (0.95, 0.005, 1.02, 1e-5), strict=True)),
+    "bf16": dict(zip(BARS, (0.80, 0.05, 1.10, 1e-5), strict=True)),
     "int8": dict(zip(BARS, (0.70, 0.10, 1.20, 2e-6), strict=True)),
     "int4": dict(zip(BARS, (0.10, 3.0, 3.0, 2e-6), strict=True)),
 }
@@ -73,7 +74,8 @@ class FidelityGate(Gate):
             return
         bars = self._bars(numbers.precision)
         agreement, ratio = found.top1_agreement, found.perplexity_ratio
-        yield at_least(self.name, "top1Agreement", agreement, bars["min_top1_agreement"], "top-1 agreement")
+        by = f" (its graph, by the processor instead of {found.made_for})" if found.made_for else ""
+        yield at_least(self.name, "top1Agreement", agreement, bars["min_top1_agreement"], f"top-1 agreement{by}")
         yield at_most(self.name, "meanKL", found.mean_kl, bars["max_mean_kl"], "mean KL divergence")
         yield at_most(self.name, "perplexityRatio", ratio, bars["max_perplexity_ratio"], "perplexity ratio")
         if found.wiring_kl is not None:

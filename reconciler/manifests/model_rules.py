@@ -7,7 +7,7 @@ from typing import Any
 from reconciler.domain import manifest
 from reconciler.domain.gate_spec import GateSpec
 from reconciler.domain.sources.locked import CATALOG, names_of
-from reconciler.domain.targets import CHAT, PRECISIONS, TABLE, honoured_options
+from reconciler.domain.targets import CHAT, PRECISIONS, TABLE, ExecutionProvider, honoured_options
 from reconciler.domain.text.names import camel
 from reconciler.domain.text.quoting import field_path, listed, nearest, shown
 from reconciler.gates.template import TemplateGate
@@ -17,6 +17,7 @@ from reconciler.manifests.gate_rules import gates_of
 from reconciler.manifests.loader import YamlDocument
 from reconciler.manifests.lock_file import Lock
 from reconciler.manifests.precisions.rules import check_precisions, chosen_among, precisions_named
+from reconciler.manifests.precisions.target_rules import check_target, provider_named, target_of
 from reconciler.manifests.ready.rules import ORIGINAL, check_ready, gates_of_ready, refuse_original
 from reconciler.manifests.ready.task_rules import check_task, gates_of_task
 from reconciler.manifests.schema import JinjaTemplate, ModelManifest, RolesTemplate
@@ -54,6 +55,7 @@ def model_of(declaration: Declaration[ModelManifest], templates: Templates, lock
     before = len(declaration.log.problems)
     _check_annotations(declaration)
     ready = any(kind in declaration.keys("spec", "source") for kind in ("onnx", CATALOG))
+    check_target(declaration)
     check_precisions(declaration, made=not ready)
     if ready:
         check_ready(declaration)
@@ -84,7 +86,9 @@ def model_of(declaration: Declaration[ModelManifest], templates: Templates, lock
 def _model(given: ModelManifest, declaration: Declaration[ModelManifest], **found: Any) -> manifest.Model:
     """`found` are the fields that more than the manifest decides."""
     metadata, spec = given.metadata, given.spec
-    precisions, chooses = chosen_among(spec.precisions)
+    options = values_of(manifest.ModelOptions, spec)
+    target = target_of(options.pop("target", manifest.Target()))
+    precisions, chooses = chosen_among(spec.precisions, target.execution_provider)
     return manifest.Model(
         name=metadata.name,
         file=declaration.file,
@@ -95,8 +99,9 @@ def _model(given: ModelManifest, declaration: Declaration[ModelManifest], **foun
         precisions=precisions,
         chooses=chooses,
         delete_first=spec.disk is not None and spec.disk.strategy == "delete-then-build",
+        target=target,
         **found,
-        **values_of(manifest.ModelOptions, spec),
+        **options,
     )
 
 
@@ -127,16 +132,19 @@ def _check_quantization(declaration: Declaration[ModelManifest]) -> None:
         return  # the precision that was misspelt may be the one that uses it
     quantization = ("spec", "quantization")
     algorithm = declaration.text(*quantization, "algorithm") or "default"
-    used = {option for one in precisions if one in TABLE for option in honoured_options(one, algorithm)}
+    provider = provider_named(declaration)
+    used = {option for one in precisions if one in TABLE for option in honoured_options(one, algorithm, provider)}
     for option in (one.name for one in fields(manifest.Quantization)):
         path = (*quantization, camel(option))
         if option not in used and declaration.text(*path) is not None:
             message = f"expected an option that acts on {listed(precisions)}, got {camel(option)}"
-            hint = _why_ignored(option, precisions, algorithm)
+            hint = _why_ignored(option, precisions, algorithm, provider)
             declaration.report(path, "OptionIgnored", message, hint)
 
 
-def _why_ignored(option: str, precisions: Sequence[str], algorithm: str) -> str:
+def _why_ignored(option: str, precisions: Sequence[str], algorithm: str, provider: ExecutionProvider) -> str:
+    if option in provider.ignored:
+        return f"it changes nothing for {provider.name}; delete it"
     if any(option in TABLE[one].options for one in precisions if one in TABLE):
         return f"{algorithm} always keeps a zero point, so it ignores `{camel(option)}`; delete the field"
     acting = [precision for precision in PRECISIONS if option in honoured_options(precision, algorithm)]

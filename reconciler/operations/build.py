@@ -18,14 +18,15 @@ from typing import TYPE_CHECKING
 from reconciler.domain import digest as digests
 from reconciler.domain.changes import Convert, FetchSource, LongWork, Measure, MeasureCandidate, VerifyCandidate
 from reconciler.domain.desired import DesiredRelease
-from reconciler.domain.errors import Problem, ReconcilerError, UsageError
+from reconciler.domain.errors import Paused, Problem, ReconcilerError, RuntimeUnavailable, UsageError
 from reconciler.domain.layout import CLAIMS, WORK
 from reconciler.domain.machine.registries import LOCAL, RegistrySettings
 from reconciler.domain.manifest import NodeSelector
 from reconciler.domain.plan import Held, Outcome
-from reconciler.domain.reference import Comparison
+from reconciler.domain.targets import DEFAULT_PROVIDER
+from reconciler.engine.executor import carry_out
 from reconciler.engine.job_queue import JobQueue
-from reconciler.engine.machine import Machine, at_any_time, stored_artifact
+from reconciler.engine.machine import Machine, at_any_time
 from reconciler.engine.options import Options, Reporter
 from reconciler.engine.pass_context import PassContext, Workers
 from reconciler.engine.planning import Others, Snapshot, take_snapshot
@@ -34,12 +35,11 @@ from reconciler.engine.registries import RegistryLookup
 from reconciler.engine.steps import Steps
 from reconciler.fleet.inventory_form import read_inventories
 from reconciler.host import durable
-from reconciler.host.clock import now
-from reconciler.host.reading import read_whole
 from reconciler.manifests.parsed import Parsed
 from reconciler.manifests.selector import labels_of, mismatch
 from reconciler.operations import build_claims
 from reconciler.operations.build_claims import BuildClaims
+from reconciler.operations.building.pushing import absent_from, push_build
 from reconciler.operations.signing import Signer
 
 if TYPE_CHECKING:  # it loads where a registry is asked
@@ -47,6 +47,7 @@ if TYPE_CHECKING:  # it loads where a registry is asked
 
 THERE, PUSHED, FAILED, WAITS = "there", "pushed", "failed", "held"
 _WORK = (FetchSource, Convert, MeasureCandidate)
+_NOT_HERE = "ProviderMissing"
 AHEAD = 1  # conversions that wait for their turn, so that the converter stays warm
 
 
@@ -216,7 +217,7 @@ class _Builder:
         self._lacking |= {key: [] for key in keys}
         for settings in self._registries if keys else ():
             try:
-                absent = _absent(settings, keys, self._unsigned)
+                absent = absent_from(settings, keys, self._unsigned)
             except ReconcilerError:
                 if not self._began:
                     raise
@@ -287,7 +288,8 @@ class _Builder:
 
     def _push_one(self, seen: Snapshot, context: PassContext) -> bool:
         """The first that needs no more long work, if there is one."""
-        busy = {one.build_key for one in seen.plan.changes if isinstance(one, _WORK)}
+        work = [one for one in seen.plan.changes if isinstance(one, _WORK)]
+        busy = {one.build_key for one in work if not self._is_for_others(one)}
         for one in self._open(seen):
             key = _key(one)
             if one.recipe_is_known and key in seen.observed.artifacts and key not in busy:
@@ -306,15 +308,30 @@ class _Builder:
         verify = [
             one for one in seen.plan.changes if isinstance(one, VerifyCandidate) and one.variant == wanted.variant
         ]
-        if not verify or not self._steps.run(verify, context):
-            return built(status=FAILED, message=self._outcomes[-1].message if verify else "nothing was built")
+        if not verify:
+            return built(status=FAILED, message="nothing was built")
+        proved = self._steps.step(verify[0], partial(self._prove, verify[0], wanted, context), context)
+        if proved.status == "failed":
+            return built(status=FAILED, message=proved.message)
         try:
             for settings in self._lacking[key]:
                 self._say(f"{wanted.variant}: pushing {key[:19]} to {settings.address}")
-                _push(settings, key, context, self._signed(wanted, settings, seen, context))
+                push_build(settings, key, context, self._signed(wanted, settings, seen, context))
         except ReconcilerError as error:
             return built(status=FAILED, message=str(error))
-        return built(status=PUSHED, message=", ".join(str(one.address) for one in self._lacking[key]))
+        where = ", ".join(str(one.address) for one in self._lacking[key])
+        return built(status=PUSHED, message=f"{where}; {proved.message}" if proved.message else where)
+
+    def _prove(self, change: VerifyCandidate, wanted: DesiredRelease, context: PassContext) -> None:
+        """What is made for a GPU need not load where it is built: it was compared with its source, and each machine
+        that pulls it loads it before it serves."""
+        try:
+            carry_out(change, context)
+        except RuntimeUnavailable as error:
+            provider = wanted.release.recipe.target.execution_provider
+            if error.code != _NOT_HERE or provider == DEFAULT_PROVIDER.name:
+                raise
+            raise Paused(f"not loaded here, where {provider} is missing: whoever pulls it does that") from error
 
     def _signed(
         self, wanted: DesiredRelease, settings: RegistrySettings, seen: Snapshot, context: PassContext
@@ -337,10 +354,17 @@ class _Builder:
 
     def _hindered(self, wanted: DesiredRelease, seen: Snapshot) -> Held | Outcome | None:
         outcomes = (
-            one for one in self._outcomes if one.change.build_key in wanted.work_keys and one.status == "failed"
+            one
+            for one in self._outcomes
+            if one.change.build_key in wanted.work_keys and one.status == "failed" and one.code != _NOT_HERE
         )
         held = (one for one in seen.plan.held if one.variant == wanted.variant)
         return next(outcomes, None) or next(held, None)
+
+    def _is_for_others(self, work: LongWork) -> bool:
+        """A measurement in the runtime, which has shown that it lacks the provider."""
+        lacking = (one.change for one in self._outcomes if one.code == _NOT_HERE)
+        return any(isinstance(one, _WORK) and one.work_key == work.work_key for one in lacking)
 
     def _clear(self) -> None:
         """What the rehearsal has left: the disk is for the next one."""
@@ -350,37 +374,6 @@ class _Builder:
 
 def _key(wanted: DesiredRelease) -> str:
     return wanted.release.recipe.build_key
-
-
-def _absent(
-    settings: RegistrySettings, build_keys: Iterable[str], unsigned: Callable[["RegistryClient", str, str], bool]
-) -> list[str]:
-    """Also what has to be signed."""
-    from reconciler.registry.opening import open_registry
-    from reconciler.registry.transfer import find
-
-    with open_registry(settings, push=True) as opened:
-        found = {key: find(opened.registry, key) for key in build_keys}
-        return [key for key, digest in found.items() if digest is None or unsigned(opened.registry, key, digest)]
-
-
-def _push(settings: RegistrySettings, build_key: str, context: PassContext, signed: bytes) -> None:
-    """The numbers and the signature first: whoever finds the artifact finds them too."""
-    from reconciler.registry.numbers import push_numbers
-    from reconciler.registry.opening import open_registry
-    from reconciler.registry.signatures import push_signature
-    from reconciler.registry.transfer import push
-
-    machine = context.machine
-    artifact, fidelity = stored_artifact(machine, build_key), context.known().fidelity.get(build_key)
-    manifest = machine.store.blob(artifact.digest)
-    with open_registry(settings, push=True) as opened:
-        if fidelity is not None and not fidelity.unmeasured:
-            compared = Comparison(fidelity=fidelity, reference=machine.records.reference(build_key))
-            push_numbers(opened.registry, read_whole(manifest), compared, context.fresh_staging())
-        if signed:
-            push_signature(opened.registry, read_whole(manifest), signed, now(), context.fresh_staging())
-        push(opened.registry, manifest.rpartition(artifact.digest[7:])[0], artifact.digest)
 
 
 def counts_of(result: BuildResult) -> dict[str, int]:

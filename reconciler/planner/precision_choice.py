@@ -7,13 +7,14 @@ converts the memory and disk of that.
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
+from math import inf
 
 from reconciler.domain.desired import Desired, DesiredRelease
 from reconciler.domain.errors import Problem
 from reconciler.domain.machine.facts import SHARE_OF_MEMORY
 from reconciler.domain.machine.precision_choice import Capacity, Choosing, PrecisionNeeds
 from reconciler.domain.manifest import variant_name
-from reconciler.domain.targets import TABLE
+from reconciler.domain.targets import DEFAULT_PROVIDER, TABLE
 from reconciler.domain.text.units import size_text
 
 NONE_FITS = "NoPrecisionFits"  # code of a problem
@@ -76,7 +77,9 @@ def _lacks(needs: PrecisionNeeds, capacity: Capacity) -> Iterator[str]:
 
 
 def _speed(needs: PrecisionNeeds, capacity: Capacity) -> float:
-    """Tokens a second. Only a processor's speed is guessed."""
+    """Tokens a second. Only a processor's speed is guessed; a GPU counts as fast enough."""
+    if needs.provider != DEFAULT_PROVIDER.name:
+        return inf
     return capacity.cpus * READ_A_SECOND / max(needs.read, 1)
 
 

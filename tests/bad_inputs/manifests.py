@@ -135,7 +135,15 @@ VALUES: dict[str, Case] = {
     "fp16": model(precisions="[fp16]"),
     "an option that nothing uses": model("quantization: {blockSize: 64, algorithm: rtn}", precisions="[fp32, int8]"),
     "an option that the algorithm ignores": model("quantization: {symmetric: true, algorithm: k_quant}"),
-    "a device that is not verified": model("target: {device: gpu, executionProvider: CUDAExecutionProvider}"),
+    "a provider that nothing is converted for": model("target: {device: npu, executionProvider: QNNExecutionProvider}"),
+    "a provider of another device": model("target: {device: cpu, executionProvider: CUDAExecutionProvider}"),
+    "a GPU without its provider": model("target: {device: gpu}"),
+    "a precision that is not made for the provider": model(
+        "target: {executionProvider: DmlExecutionProvider}", precisions="[int4, bf16]"
+    ),
+    "an option that the provider ignores": model(
+        "target: {executionProvider: NvTensorRTRTXExecutionProvider}", "quantization: {algorithm: k_quant}"
+    ),
     "a source that is not supported": model(source="{huggingface: {repo: microsoft/phi-4, revision: main}}"),
     "unknown preset": model("promptTemplate: ChatML"),
     "two forms of a template": model("promptTemplate: {ref: a, jinja: b}"),

@@ -133,8 +133,12 @@ def test_every_precision_that_works_on_the_cpu_is_accepted() -> None:
 
 
 def test_bf16_and_other_devices_say_why() -> None:
-    assert "no kernels" in str(refusal(config(), "bf16", CPU))
-    assert "only CPUExecutionProvider was measured" in str(refusal(config(), "int4", CUDA))
+    assert "cannot be made for CPUExecutionProvider" in str(refusal(config(), "bf16", CPU))
+    assert refusal(config(), "bf16", CUDA) is None
+    assert "for CUDAExecutionProvider: the builder makes an invalid graph" in str(refusal(config(), "fp32", CUDA))
+    for device, provider in (("npu", "QNNExecutionProvider"), ("cpu", "CUDAExecutionProvider")):
+        unknown = Target(device=device, execution_provider=provider)
+        assert f"{provider} on {device} is not verified" in str(refusal(config(), "int4", unknown))
 
 
 def test_hunyuan_has_no_int8() -> None:

@@ -1,5 +1,7 @@
 """What `precisions: auto` predicts, against what models of real size took (docs/real-models.md, 2026-11-29)."""
 
+from dataclasses import replace
+
 import pytest
 
 from reconciler.conversion.memory import predict_memory
@@ -76,3 +78,20 @@ def test_conversion_as_predicted_from_the_shapes() -> None:
 
 def test_nothing_is_guessed_of_what_was_never_seen() -> None:
     assert predict_needs(SourceModel(path="", known=False), recipe("int4")) is None
+
+
+def test_for_a_gpu_what_is_not_rounded_is_half_as_wide() -> None:
+    """Embedding, scales and cache; and nothing is widened for its kernels."""
+    gpu = Target(device="gpu", execution_provider="CUDAExecutionProvider")
+    int4, fp16 = (
+        [predict_needs(source("1.5b"), replace(recipe(one), target=target)) for target in (Target(), gpu)]
+        for one in ("int4", "fp16")
+    )
+    assert None not in (*int4, *fp16)
+    found = [(one.disk, one.memory, one.cache) for one in (*int4, *fp16) if one is not None]
+    assert found[1][2] == found[0][2] / 2
+    assert found[1][0] < found[0][0]
+    assert found[3][0] == found[2][0]
+    assert found[3][1] < found[2][1] / 1.5
+    provider = [one.provider for one in int4 if one is not None]
+    assert provider == ["CPUExecutionProvider", "CUDAExecutionProvider"]

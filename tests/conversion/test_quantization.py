@@ -5,7 +5,7 @@ import pytest
 
 from reconciler.domain.manifest import Quantization
 from reconciler.domain.plain_data import field_names
-from reconciler.domain.targets import PRECISIONS, honoured_options
+from reconciler.domain.targets import CONVERTED, PRECISIONS, honoured_options
 
 ALL = {"block_size", "symmetric", "accuracy_level", "algorithm"}
 
@@ -27,6 +27,20 @@ ALL = {"block_size", "symmetric", "accuracy_level", "algorithm"}
 )
 def test_options_that_act(precision: str, algorithm: str, options: set[str]) -> None:
     assert honoured_options(precision, algorithm) == options
+
+
+@pytest.mark.parametrize(
+    ("provider", "precision", "options"),
+    [
+        ("CUDAExecutionProvider", "int4", ALL - {"accuracy_level"}),
+        ("CUDAExecutionProvider", "bf16", set()),
+        ("DmlExecutionProvider", "int8", ALL - {"accuracy_level", "algorithm"}),
+        ("WebGpuExecutionProvider", "int4", ALL),
+        ("NvTensorRTRTXExecutionProvider", "int4", {"block_size", "symmetric"}),
+    ],
+)
+def test_options_that_act_on_a_gpu(provider: str, precision: str, options: set[str]) -> None:
+    assert honoured_options(precision, provider=CONVERTED[provider]) == options
 
 
 def test_they_are_fields_of_the_declared_quantization() -> None:

@@ -116,6 +116,7 @@ def test_every_code_is_explained() -> None:
         package / "manifests" / "rollouts" / "rules.py",
         package / "manifests" / "selectors" / "rules.py",
         package / "manifests" / "precisions" / "rules.py",
+        package / "manifests" / "precisions" / "target_rules.py",
         package / "planner" / "precision_choice.py",
         package / "sources" / "manifests.py",
         package / "engine" / "model_against_source.py",
@@ -130,7 +131,7 @@ def test_every_code_is_explained() -> None:
 
 
 MODULES = {
-    *("ready_onnx", "onnx_graph", "precision_choice", "task_rules"),
+    *("ready_onnx", "onnx_graph", "precision_choice", "task_rules", "target_rules"),
     *(
         "problems",
         "lock_file",

@@ -9,6 +9,7 @@ from typing import Literal
 import pytest
 
 from reconciler.domain.manifest import Fixture, Generation, Model, Quantization, Roles, Template
+from reconciler.domain.targets import CONVERTED
 from reconciler.manifests.parse import parse
 from reconciler.manifests.parsed import Parsed, Place
 from reconciler.manifests.paths import ParseContext
@@ -278,8 +279,26 @@ def test_an_option_is_not_called_useless_while_a_precision_is_misspelt() -> None
 
 def test_bf16_is_refused_on_cpu_with_the_reason() -> None:
     (problem,) = parsed({"a.yaml": model(precisions="[int4, bf16]")}).problems
-    assert str(problem) == "manifests/a.yaml:6: spec.precisions[1]: expected a precision that runs on cpu, got bf16"
+    said = "expected a precision that runs on cpu (fp32, fp16, int8 or int4), got bf16"
+    assert str(problem) == f"manifests/a.yaml:6: spec.precisions[1]: {said}"
     assert "no bf16 kernels" in problem.hint
+
+
+@pytest.mark.parametrize(
+    ("target", "precisions", "expected"),
+    [
+        ("{executionProvider: CUDAExecutionProvider}", "[int4, bf16]", ("int4", "bf16")),
+        ("{device: gpu, executionProvider: DmlExecutionProvider}", "auto", ("int8", "int4")),
+        ("{executionProvider: NvTensorRTRTXExecutionProvider}", "auto", ("int4",)),
+        ("{device: cpu}", "auto", ("int8", "int4")),
+    ],
+)
+def test_a_target_is_a_provider_and_its_device(target: str, precisions: str, expected: tuple[str, ...]) -> None:
+    result = parsed({"a.yaml": model("phi", f"target: {target}", precisions=precisions)})
+    assert (result.problems, result.warnings) == ((), ())
+    (found,) = result.models
+    assert found.precisions == expected
+    assert found.target.device == CONVERTED[found.target.execution_provider].device
 
 
 def test_fp16_on_cpu_is_worth_a_warning() -> None:

@@ -49,10 +49,15 @@ def test_it_says_itself_what_it_is_for(tmp_path: Path) -> None:
     assert wanted.release.recipe.target == Target()
     config.write_bytes(edited({"model.decoder.session_options.provider_options": [{"webgpu": {}}]}))
     assert [one.code for one in resolve(found, StampBook.empty()).problems] == ["TargetDiffers"]
+    webgpu = Target(device="gpu", execution_provider="WebGpuExecutionProvider")
+    declared = replace(found, models=(replace(model, target=webgpu),))
+    assert resolve(declared, StampBook.empty()).problems == ()
     free = replace(found, models=(replace(model, lines={}),))
     (wanted,) = resolve(free, StampBook.empty()).desired.wanted
-    assert wanted.release.recipe.target == Target(device="gpu", execution_provider="WebGpuExecutionProvider")
+    assert wanted.release.recipe.target == webgpu
     assert wanted.release.recipe.as_is
+    config.write_bytes(edited({}))  # it is for the CPU, and the manifest counts on a GPU
+    assert [one.code for one in resolve(declared, StampBook.empty()).problems] == ["TargetDiffers"]
 
 
 def test_golden_prompts_are_wanted(tmp_path: Path) -> None:

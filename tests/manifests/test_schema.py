@@ -8,6 +8,8 @@ import pytest
 from pydantic import BaseModel
 
 from reconciler.domain.errors import Problem
+from reconciler.domain.targets import CONVERTED
+from reconciler.domain.text.quoting import listed
 from reconciler.manifests.loader import load
 from reconciler.manifests.problems import accepted
 from reconciler.manifests.schema import KINDS, Manifest, ModelManifest, json_schema
@@ -312,18 +314,18 @@ PATTERN = "expected text with {Content} in it, once"
             "did you mean blockSize?",
         ),
         (
-            model("target: {device: gpu}"),
+            model("target: {device: npu}"),
             "spec.target.device",
             7,
-            "expected cpu, got gpu",
-            "others are not verified yet",
+            "expected cpu or gpu, got npu",
+            "models are not converted for others",
         ),
         (
-            model("target: {executionProvider: CUDAExecutionProvider}"),
+            model("target: {executionProvider: QNNExecutionProvider}"),
             "spec.target.executionProvider",
             7,
-            "expected CPUExecutionProvider, got CUDAExecutionProvider",
-            "others are not verified yet",
+            f"expected {listed(CONVERTED)}, got QNNExecutionProvider",
+            "models are not converted for others",
         ),
         (
             model("generation: {temperature: 2.5}"),

@@ -57,6 +57,15 @@ def test_what_decides(capacity: Capacity, precision: str) -> None:
     assert choose(MODEL, capacity, {}).precision == precision
 
 
+def test_a_gpu_is_fast_enough_where_there_is_one() -> None:
+    """How fast the processors are says nothing then."""
+    model = {name: replace(one, provider="CUDAExecutionProvider") for name, one in MODEL.items()}
+    slow = replace(SERVES, cpus=1)
+    assert choose(MODEL, slow, {}).precision == "int4"
+    assert choose(model, replace(slow, providers=(CPU, "CUDAExecutionProvider")), {}).precision == "fp32"
+    assert "wants CUDAExecutionProvider, which is not here" in choose(model, slow, {}).text
+
+
 @pytest.mark.parametrize(
     ("capacity", "text"),
     [

@@ -1,8 +1,11 @@
-"""The graph of an artifact, as its genai_config.json names it: a ready ONNX folder may call it anything."""
+"""The graph of an artifact, as its genai_config.json names it (a ready ONNX folder may call it anything), and of which
+type its numbers are."""
 
 import json
 import os
 from typing import Any
+
+from reconciler.domain.targets import DEFAULT_PROVIDER, provider_of
 
 
 def graph_name(folder: str) -> str:
@@ -10,9 +13,21 @@ def graph_name(folder: str) -> str:
     return os.path.basename(str(_decoder(folder)["filename"]))
 
 
-def asks_for_a_provider(folder: str) -> bool:
-    options = _decoder(folder).get("session_options", {}).get("provider_options")
-    return bool(options)
+def made_for(folder: str) -> str:
+    """The execution provider that it asks for first; "" for the CPU's."""
+    with open(os.path.join(folder, "genai_config.json"), encoding="utf-8") as file:
+        found = provider_of(json.load(file))
+    return found.name if found is not DEFAULT_PROVIDER else ""
+
+
+def float_type(graph: Any) -> str:
+    """That of its largest matrix of floats, in the words of domain.targets; "" where there is none."""
+    from onnx import TensorProto
+
+    known = {TensorProto.FLOAT: "fp32", TensorProto.FLOAT16: "fp16", TensorProto.BFLOAT16: "bf16"}
+    floats = [tensor for tensor in graph.initializer if tensor.data_type in known and len(tensor.dims) == 2]
+    widest = max(floats, key=lambda tensor: tensor.dims[0] * tensor.dims[1], default=None)
+    return known[widest.data_type] if widest is not None else ""
 
 
 def _decoder(folder: str) -> dict[str, Any]:

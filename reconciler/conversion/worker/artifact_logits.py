@@ -5,8 +5,8 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
-from reconciler.conversion.worker.artifact_graph import asks_for_a_provider, graph_name
-from reconciler.conversion.worker.exact_graph import exact_graph
+from reconciler.conversion.worker.artifact_graph import graph_name, made_for
+from reconciler.conversion.worker.exact_graph import SINGLE_SUMS, exact_graph
 
 SINGLY = 2  # tokens; where sums are exact each piece takes all rounded weights apart anew, which costs seconds
 SPARE = 4  # tokens: the runtime refuses a prompt that fills the whole context
@@ -24,16 +24,18 @@ _MAPPED = {
 def artifact_logits(folder: str, rows: list[list[int]], whole: int, *, exact: bool, mapped: bool) -> Iterator[Any]:
     """(places, vocabulary) of each piece of each row; the first piece has `whole` places at least, if the row has.
 
-    With `exact` sums are not rounded as the accuracy level of the artifact allows: other sums, the same weights. With
-    `mapped` the weights stay in their file, and are not copied into memory in the order that is quickest to read.
+    It is computed by the processor, whatever provider it is made for. With `exact` sums are not rounded as the accuracy
+    level of the artifact allows: other sums, the same weights. With `mapped` the weights stay in their file, and are
+    not copied into memory in the order that is quickest to read.
     """
     import numpy
     import onnxruntime_genai as runtime
 
     config = runtime.Config(folder)
-    if asks_for_a_provider(folder):
-        config.clear_providers()  # it is compared on the processor
     options: dict[str, Any] = {"session.intra_op.allow_spinning": "0"} | (_MAPPED if mapped else {})
+    if made_for(folder):
+        config.clear_providers()
+        options["session.qdq_matmulnbits_accuracy_level"] = str(SINGLE_SUMS)  # no provider rounds what it multiplies
     config.overlay(json.dumps({"model": {"decoder": {"session_options": options}}}))
     graph = exact_graph(folder) if exact else None
     if graph is not None:

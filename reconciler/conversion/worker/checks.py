@@ -11,9 +11,19 @@ import os
 from collections import Counter
 from typing import Any
 
+from reconciler.conversion.worker.artifact_graph import float_type
 from reconciler.domain.errors import ConversionFailed
 from reconciler.domain.release import Recipe
-from reconciler.domain.targets import K_QUANT, TABLE
+from reconciler.domain.targets import (
+    DEQUANTIZE,
+    K_QUANT,
+    NBITS,
+    TABLE,
+    ExecutionProvider,
+    converted_for,
+    floats_of,
+    provider_of,
+)
 
 MODEL = "model.onnx"
 DATA = "model.onnx.data"
@@ -63,13 +73,14 @@ def check_artifact(folder: str, recipe: Recipe) -> None:
         path = os.path.join(folder, name)
         if not os.path.isfile(path) or not os.path.getsize(path):
             raise ConversionFailed(f"the converter left no {name}, or an empty one")
-    _check_genai_config(_json(folder, "genai_config.json"))
+    provider = converted_for(recipe.target.execution_provider)
+    _check_genai_config(_json(folder, "genai_config.json"), provider)
     _json(folder, "tokenizer.json")
     _json(folder, "tokenizer_config.json")
     model = _parse(os.path.join(folder, MODEL))
     _check_tensors(model, folder)
-    _check_width(model, recipe)
-    _check_rounding(model, recipe)
+    _check_width(model, floats_of(recipe.precision, provider))
+    _check_rounding(model, recipe, provider)
 
 
 def _json(folder: str, name: str) -> dict[str, Any]:
@@ -83,14 +94,17 @@ def _json(folder: str, name: str) -> dict[str, Any]:
     return value
 
 
-def _check_genai_config(config: dict[str, Any]) -> None:
+def _check_genai_config(config: dict[str, Any], provider: ExecutionProvider) -> None:
     try:
         model = config["model"]
         right = model["decoder"]["filename"] == MODEL and model["context_length"] > 0 and "search" in config
+        asked = provider_of(config)
     except (KeyError, TypeError):
-        right = False
+        right, asked = False, provider
     if not right:
         raise ConversionFailed("the converter left a genai_config.json without what the runtime needs")
+    if asked is not provider:
+        raise ConversionFailed(f"the result asks for {asked.name}, though {provider.name} was asked for")
 
 
 def _parse(path: str) -> Any:
@@ -107,15 +121,16 @@ def _parse(path: str) -> Any:
 
 def _check_tensors(model: Any, folder: str) -> None:
     import numpy
-    from onnx import TensorProto
+    from onnx import TensorProto, helper
     from onnx.numpy_helper import to_array
 
     data = numpy.memmap(os.path.join(folder, DATA), mode="r")
-    widths = {TensorProto.FLOAT: numpy.float32, TensorProto.FLOAT16: numpy.float16, TensorProto.DOUBLE: numpy.float64}
+    floats = TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.BFLOAT16, TensorProto.DOUBLE
+    widths = {one: helper.tensor_dtype_to_np_dtype(one) for one in floats}
     for tensor in model.graph.initializer:
         kind = widths.get(tensor.data_type)
         raw = _external(tensor, data)
-        if raw is not None and kind and len(raw) != math.prod(tensor.dims) * numpy.dtype(kind).itemsize:
+        if raw is not None and kind and len(raw) != math.prod(tensor.dims) * kind.itemsize:
             raise ConversionFailed(f"tensor {tensor.name} of the result holds {len(raw)} bytes for {[*tensor.dims]}")
         values = to_array(tensor) if raw is None else raw.view(kind) if kind else None
         if values is not None and kind is not None and not _all_finite(values.reshape(-1)):
@@ -140,20 +155,18 @@ def _all_finite(values: Any) -> bool:
     return all(bool(numpy.isfinite(values[begin : begin + _SCANNED_AT_ONCE]).all()) for begin in parts)
 
 
-def _check_width(model: Any, recipe: Recipe) -> None:
-    from onnx import TensorProto
-
-    kinds = {TensorProto.FLOAT: "fp32", TensorProto.FLOAT16: "fp16"}
-    floats = [tensor for tensor in model.graph.initializer if tensor.data_type in kinds and len(tensor.dims) == 2]
-    widest = max(floats, key=lambda tensor: tensor.dims[0] * tensor.dims[1])
-    wanted = TABLE[recipe.precision].floats
-    if kinds[widest.data_type] != wanted:
-        raise ConversionFailed(f"the floats of the result are {kinds[widest.data_type]}, expected {wanted}")
+def _check_width(model: Any, wanted: str) -> None:
+    found = float_type(model.graph)
+    if found != wanted:
+        raise ConversionFailed(f"the floats of the result are {found or 'none'}, expected {wanted}")
 
 
-def _check_rounding(model: Any, recipe: Recipe) -> None:
+def _check_rounding(model: Any, recipe: Recipe, provider: ExecutionProvider) -> None:
     """Olive silently drops options: read their effect back."""
-    found = Counter(_rounding(node) for node in model.graph.node if node.op_type == "MatMulNBits")
+    rounded = [node for node in model.graph.node if node.op_type in (NBITS, DEQUANTIZE)]
+    if others := {node.op_type for node in rounded} - {provider.rounded_by}:
+        raise ConversionFailed(f"rounded weights are read by {', '.join(others)}, expected {provider.rounded_by}")
+    found = Counter(map(_rounding, rounded))
     precision = TABLE[recipe.precision]
     if not precision.rounded:
         if found:
@@ -162,15 +175,18 @@ def _check_rounding(model: Any, recipe: Recipe) -> None:
     options = recipe.options
     widths = {precision.bits, 8} if options.get("algorithm") in K_QUANT else {precision.bits}
     zero_points = options.get("algorithm") in K_QUANT or not options.get("symmetric", True)
-    wanted = {(bits, options.get("block_size", 32), options.get("accuracy_level", 4), zero_points) for bits in widths}
+    block, level = options.get("block_size", 32), options.get("accuracy_level", provider.accuracy_level)
+    wanted = {(bits, block, level, zero_points) for bits in widths}
     if set(found) != wanted:
         raise ConversionFailed(f"rounded as {_shown(set(found))}, though the recipe asks for {_shown(wanted)}")
 
 
 def _rounding(node: Any) -> tuple[int, int, int, bool]:
+    """DequantizeLinear has no bits of its own: what it is made with are four (`read_back` looks at their type)."""
     numbers = {attribute.name: attribute.i for attribute in node.attribute}
-    has_zero_points = len(node.input) > 3 and bool(node.input[3])
-    return numbers["bits"], numbers["block_size"], numbers.get("accuracy_level", 0), has_zero_points
+    zeros = 3 if node.op_type == NBITS else 2
+    has_zero_points = len(node.input) > zeros and bool(node.input[zeros])
+    return numbers.get("bits", 4), numbers["block_size"], numbers.get("accuracy_level", 0), has_zero_points
 
 
 def _shown(roundings: set[Any]) -> str:

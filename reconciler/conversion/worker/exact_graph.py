@@ -1,5 +1,6 @@
 """The graph of an artifact with sums in single precision and the same weights, so that no effect of coarse sums hides a
-wrong one. It lives in memory; the weights stay in their file."""
+wrong one; and what the processor can compute of one whose numbers are bf16, for which it has no kernels. It lives in
+memory; the weights stay in their file."""
 
 import os
 from collections.abc import Iterator
@@ -24,9 +25,9 @@ def _widen_weights(graph: Any) -> None:
     """Half weights are cast when they are needed."""
     from onnx import TensorProto, helper
 
-    casts = []
+    casts, halves = [], _halves()
     for tensor in graph.initializer:
-        if tensor.data_type == TensorProto.FLOAT16:
+        if tensor.data_type in halves:
             name, tensor.name = tensor.name, f"{tensor.name}/half"
             casts.append(helper.make_node("Cast", [tensor.name], [name], to=TensorProto.FLOAT))
     nodes = [*casts, *graph.node]
@@ -38,18 +39,25 @@ def _widen(graph: Any) -> None:
     """What else is half: values between nodes, constants, and casts to half."""
     from onnx import TensorProto, numpy_helper
 
+    halves = _halves()
     for value in (*graph.input, *graph.output, *graph.value_info):
-        if value.type.tensor_type.elem_type == TensorProto.FLOAT16:
+        if value.type.tensor_type.elem_type in halves:
             value.type.tensor_type.elem_type = TensorProto.FLOAT
     for node in graph.node:
         for attribute in node.attribute:
-            if attribute.t.data_type == TensorProto.FLOAT16:
+            if attribute.t.data_type in halves:
                 wide = numpy_helper.to_array(attribute.t).astype("float32")
                 attribute.t.CopyFrom(numpy_helper.from_array(wide, attribute.t.name))
-            elif attribute.name == "to" and attribute.i == TensorProto.FLOAT16:
+            elif attribute.name == "to" and attribute.i in halves:
                 attribute.i = TensorProto.FLOAT
             elif attribute.name == "accuracy_level":
                 attribute.i = SINGLE_SUMS
+
+
+def _halves() -> tuple[int, ...]:
+    from onnx import TensorProto
+
+    return TensorProto.FLOAT16, TensorProto.BFLOAT16
 
 
 def graphs(graph: Any) -> Iterator[Any]:

@@ -5,6 +5,9 @@ is given the artifact's rounded weights, and the artifact computes without appro
 so what still differs comes from a wrong conversion. Random or small models lose much by rounding, and only the second
 comparison separates them from broken ones. To save memory the source runs one layer at a time, and the artifact after
 it. What both find at some places of the first comparison is recorded for machines that have no source.
+
+The processor computes both, also an artifact that is made for a GPU: its own graph, its own weights, without the
+provider. What that provider makes of it is for the load gate (docs/decisions/0050-conversion-for-gpus.md).
 """
 
 import json
@@ -13,6 +16,7 @@ from collections.abc import Callable
 from typing import Any
 
 from reconciler.conversion.order import Order
+from reconciler.conversion.worker.artifact_graph import float_type, graph_name, made_for
 from reconciler.conversion.worker.artifact_logits import SPARE, artifact_logits
 from reconciler.conversion.worker.divergence import Divergence
 from reconciler.conversion.worker.read_back import rounded_matrices
@@ -37,19 +41,21 @@ def compare(order: Order) -> dict[str, Any]:
     assert order.compared is not None
     artifact, precision = order.compared, TABLE[order.recipe.precision]
     source = StreamedSource(order, rounded_matrices(artifact) if precision.rounded else None)
+    floats = _floats(artifact) if precision.rounded else precision.floats
     rows = _rows(artifact, max(LEAST, min(WORK // source.weights, LOGITS // source.vocabulary)), source.whole)
     served_by, *exact_by = _source_logits(source, rows, "as it is")
     answers = ReferenceWriter(order.recipe.build_key, rows[0], source.whole)
     served = _divergence(
-        served_by, artifact, rows, source.whole, exact=False, rounded=precision.rounded, look=answers.add
+        served_by, artifact, rows, source.whole, exact=floats == "bf16", rounded=precision.rounded, look=answers.add
     )
     del served_by
-    if precision.floats == "fp16" and not precision.rounded:
-        source.halve()
+    if floats in ("fp16", "bf16"):
+        del exact_by
+        source.narrow(floats)
         exact_by = _source_logits(source, rows, "with half as many digits")
     wiring = None
     if exact_by:
-        wiring = _divergence(exact_by[0], artifact, rows, source.whole, exact=True, rounded=precision.rounded)
+        wiring = _divergence(exact_by[-1], artifact, rows, source.whole, exact=True, rounded=precision.rounded)
     source.check_unchanged()
     return {
         "build_key": order.recipe.build_key,
@@ -60,8 +66,16 @@ def compare(order: Order) -> dict[str, Any]:
         "perplexity_ratio": served.perplexity_ratio,
         "wiring_kl": wiring.mean_kl if wiring else None,
         "rounding_distance": source.furthest if precision.rounded else None,
+        "made_for": made_for(artifact),
         "reference": (found := answers.reference()) and as_dict(found),
     }
+
+
+def _floats(artifact: str) -> str:
+    """The type of what is not rounded: that of a ready one is known by its graph alone."""
+    import onnx
+
+    return float_type(onnx.load(os.path.join(artifact, graph_name(artifact)), load_external_data=False).graph)
 
 
 def _source_logits(source: StreamedSource, rows: list[list[int]], what: str) -> list[Any]:

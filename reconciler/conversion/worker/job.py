@@ -15,7 +15,7 @@ from contextlib import chdir, contextmanager, nullcontext
 from typing import Any
 
 from reconciler.conversion.order import ARTIFACT_FILES, Order
-from reconciler.conversion.precisions import olive_config
+from reconciler.conversion.precisions import HALVE, olive_config, passes_of
 from reconciler.conversion.worker import checks, staging
 from reconciler.conversion.worker.adapter import check_adapter
 from reconciler.conversion.worker.lean_halving import lean_halving
@@ -50,7 +50,7 @@ def _convert(order: Order) -> None:
         check_adapter(model, adapter)
     checks.check_weights(model, [path for one in staged for path in one.weights])
     output, cache = (os.path.join(order.scratch, name) for name in ("output", "cache"))
-    halving = lean_halving() if order.recipe.precision == "fp16" else nullcontext()
+    halving = lean_halving() if HALVE in passes_of(order.recipe) else nullcontext()
     with _working_in(order.scratch), lean(), halving:
         run_olive(olive_config(order.recipe, model, output, cache, adapter))
     take_over(model, output)

@@ -11,6 +11,8 @@ from contextlib import contextmanager
 from types import SimpleNamespace
 from typing import Any
 
+from reconciler.domain.targets import DEQUANTIZE, NBITS
+
 AT_ONCE = 1 << 22  # numbers of a matrix
 
 ToInt4 = Callable[[Any], Any]  # the builder's own: of its `model` and `quant_attrs` makes another model
@@ -103,7 +105,7 @@ def round_in_pieces(builder: Any, to_int4: ToInt4) -> Any:
     for name, value in rounded.graph.initializers.items():
         value.const_value = weights.get(name, value.const_value)
     for node in rounded.graph:
-        if node.op_type == "MatMulNBits" and (wide := matrices.get(node.outputs[0].name)):
+        if _multiplies_rounded(node) and (wide := matrices.get(node.outputs[0].name)):
             _fill_in(rounded.graph, node, wide, weights.pop(wide.inputs[1].name), builder, to_int4)
     return rounded
 
@@ -115,8 +117,14 @@ def _multiplies_widened(node: Any) -> bool:
     return isinstance(getattr(weight, "raw", None), Widened) and len(weight.shape) == 2
 
 
+def _multiplies_rounded(node: Any) -> bool:
+    made = node.inputs[1].producer() if node.op_type == "MatMul" else None
+    return node.op_type == NBITS or (made is not None and made.op_type == DEQUANTIZE)
+
+
 def _fill_in(graph: Any, node: Any, wide: Any, weight: Any, builder: Any, to_int4: ToInt4) -> None:
-    """The weights of `node`, in place of those of one column. All that rounding leaves of a column is a row."""
+    """The weights of `node`, in place of those of one column. All that rounding leaves of a column is a row; what is
+    taken apart for a product (DequantizeLinear) stays a column."""
     import numpy
     import onnx_ir
 
@@ -124,10 +132,13 @@ def _fill_in(graph: Any, node: Any, wide: Any, weight: Any, builder: Any, to_int
     step = max(1, AT_ONCE // length)
     spans = (slice(begin, begin + step) for begin in range(0, count, step))
     pieces = [_rounded(wide, weight.raw.columns(span), builder, to_int4) for span in spans]
+    side_by_side = int(node.op_type != NBITS)
     for name in pieces[0]:
-        whole = onnx_ir.tensor(numpy.concatenate([piece[name] for piece in pieces]), name=name)
+        numbers = numpy.concatenate([piece[name] for piece in pieces], axis=side_by_side)
+        whole = onnx_ir.tensor(numbers, name=name)
         graph.initializers[name].const_value, graph.initializers[name].shape = whole, whole.shape
-    node.attributes["N"] = onnx_ir.AttrInt64("N", count)
+    if not side_by_side:
+        node.attributes["N"] = onnx_ir.AttrInt64("N", count)
 
 
 def _rounded(wide: Any, columns: Any, builder: Any, to_int4: ToInt4) -> dict[str, Any]:

@@ -1,13 +1,15 @@
-"""The rounded weights of an artifact (its MatMulNBits nodes), turned back into numbers and compared with the source's.
+"""The rounded weights of an artifact, turned back into numbers and compared with the source's: those of its MatMulNBits
+nodes, and those that a DequantizeLinear takes apart for a product.
 
 No model of how the tools round is needed to compute with them. How far they lie from the source is measured apart, in
 units of plain rounding to the nearest step: about 1 for the tools' own rounding, less for the k-quant family, and far
 more for weights that are damaged, mixed up, or another model's.
 """
 
+import math
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -15,6 +17,7 @@ from typing import Any
 from reconciler.conversion.worker.artifact_graph import graph_name
 from reconciler.domain.errors import ConversionFailed
 from reconciler.domain.measured import WORST
+from reconciler.domain.targets import DEQUANTIZE, NBITS
 
 AT_ONCE = 1 << 18  # numbers: what one step of the work below holds, so that it stays in the processor's cache
 
@@ -45,8 +48,48 @@ class RoundedMatrix:
         numbers.mul_(self.scales[begin:end, :, None])
         return numbers.reshape(end - begin, -1)[:, : self.columns]
 
+    @property
+    def rows(self) -> int:
+        return int(self.codes.shape[0])
 
-Span = tuple[RoundedMatrix, int, int]  # rows of a matrix, from and to
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class DequantizedMatrix:
+    """One matrix as DequantizeLinear has it: a row for each column of the source's. `codes` and `zeros` are two of four
+    bits in a byte, from the first row to the last without a gap; `signed` ones lie around zero."""
+
+    name: str
+    columns: int
+    rows: int
+    block: int
+    codes: Any
+    scales: Any
+    zeros: Any
+    signed: bool
+    bits: int = 4
+
+    def numbers(self, begin: int, end: int) -> Any:
+        """Rows `begin` to `end`, of the source's, in single precision."""
+        numbers = self._part(self.codes, self.columns, begin, end)
+        if self.zeros is not None:
+            numbers -= self._by_block(self._part(self.zeros, len(self.scales), begin, end))
+        numbers *= self._by_block(self.scales[:, begin:end].float())
+        return numbers.T.contiguous()
+
+    def _part(self, packed: Any, count: int, begin: int, end: int) -> Any:
+        """Columns `begin` to `end` of `count` rows, as they are packed."""
+        import torch
+
+        places = torch.arange(count)[:, None] * self.rows + torch.arange(begin, end)
+        codes = (packed[places >> 1] >> (places & 1) * 4 & 15).float()
+        return torch.where(codes > 7, codes - 16, codes) if self.signed else codes
+
+    def _by_block(self, values: Any) -> Any:
+        return values.repeat_interleave(self.block, 0)[: self.columns]
+
+
+Matrix = RoundedMatrix | DequantizedMatrix
+Span = tuple[Matrix, int, int]  # rows of a matrix, from and to
 
 
 def _centred(packed: Any, bits: int) -> Any:
@@ -74,11 +117,11 @@ class RoundedMatrices:
     each layer the rows of all matrices of one width, one after the other, are the same rows in the same order.
     """
 
-    def __init__(self, matrices: list[RoundedMatrix]) -> None:
+    def __init__(self, matrices: Sequence[Matrix]) -> None:
         self._spans: dict[str, list[Span]] = {}
         self._left: dict[tuple[str, int], list[Span]] = {}
         for one in matrices:
-            self._left.setdefault((_layer(one.name), one.columns), []).append((one, 0, int(one.codes.shape[0])))
+            self._left.setdefault((_layer(one.name), one.columns), []).append((one, 0, one.rows))
 
     def take(self, name: str, rows: int, columns: int) -> list[Span]:
         """Of the weight `name`. To be called for each in the order in which the source computes with them."""
@@ -99,8 +142,47 @@ def rounded_matrices(folder: str) -> RoundedMatrices:
 
     model = onnx.load(os.path.join(folder, graph_name(folder)), load_external_data=False)
     tensors = {tensor.name: tensor for tensor in model.graph.initializer}
-    nodes = (node for node in model.graph.node if node.op_type == "MatMulNBits")  # in the order of computing
-    return RoundedMatrices([_matrix(node, tensors, folder) for node in nodes])
+    apart = {node.output[0]: node for node in model.graph.node if node.op_type == DEQUANTIZE}
+    found: list[Matrix] = []
+    for node in model.graph.node:  # in the order of computing
+        if node.op_type == NBITS:
+            found.append(_matrix(node, tensors, folder))
+        elif node.op_type == "MatMul" and node.input[1] in apart:
+            found.append(_dequantized(apart[node.input[1]], tensors, folder))
+    return RoundedMatrices(found)
+
+
+def _dequantized(node: Any, tensors: dict[str, Any], folder: str) -> DequantizedMatrix:
+    from onnx import TensorProto
+
+    numbers = {attribute.name: attribute.i for attribute in node.attribute}
+    codes = tensors[node.input[0]]
+    if codes.data_type not in (TensorProto.INT4, TensorProto.UINT4) or numbers["axis"] != 0:
+        raise ConversionFailed(f"{node.name} of the result is rounded in a way that is not known here")
+    return DequantizedMatrix(
+        name=node.name,
+        columns=codes.dims[0],
+        rows=codes.dims[1],
+        block=numbers["block_size"],
+        codes=_bytes(codes, folder),
+        scales=_tensor(tensors[node.input[1]], folder),
+        zeros=_bytes(tensors[node.input[2]], folder) if len(node.input) > 2 else None,
+        signed=codes.data_type == TensorProto.INT4,
+    )
+
+
+def _bytes(tensor: Any, folder: str) -> Any:
+    """As they are packed."""
+    import numpy
+    import torch
+
+    if not tensor.external_data:
+        return torch.from_numpy(numpy.frombuffer(tensor.raw_data, numpy.uint8).copy())
+    from onnx.external_data_helper import ExternalDataInfo
+
+    place = ExternalDataInfo(tensor)
+    path, count = os.path.join(folder, place.location), (math.prod(tensor.dims) + 1) // 2
+    return torch.from_numpy(numpy.memmap(path, numpy.uint8, mode="c", offset=place.offset or 0, shape=(count,)))
 
 
 def _matrix(node: Any, tensors: dict[str, Any], folder: str) -> RoundedMatrix:
@@ -182,7 +264,7 @@ def _in_parts(spans: list[Span], rows: int) -> Iterator[Span]:
         torch.set_num_threads(threads)
 
 
-def _usual_loss(magnitudes: Any, matrix: RoundedMatrix) -> Any:
+def _usual_loss(magnitudes: Any, matrix: Matrix) -> Any:
     """Of each row. The steps of a block divide what lies between its largest weight and the negative of that; a weight
     lies anywhere between two of them. What single precision loses counts too: weights may lie on the steps."""
     import torch

@@ -2,7 +2,7 @@
 turn comes, straight from the safetensors, and drops it afterwards.
 
 With an artifact it computes everything twice as it goes, the second time with the artifact's own weights in place of
-those that were rounded; so each layer is loaded once. After `halve` it computes with half as many digits.
+those that were rounded; so each layer is loaded once. After `narrow` it computes with half as many digits.
 """
 
 import os
@@ -14,6 +14,8 @@ from reconciler.conversion.order import Order
 from reconciler.conversion.worker import staging
 from reconciler.conversion.worker.read_back import RoundedMatrices, read_back
 from reconciler.domain.errors import ConversionFailed
+
+_ADDS_ONE = "GemmaRMSNorm"  # it multiplies with its weight and one
 
 
 class StreamedSource:
@@ -29,7 +31,7 @@ class StreamedSource:
             self._staged.append(added)
             adapted = _adapted(folder, adapter)
         self._loaded = _Loaded(_Files(staged.weights, self._model.all_tied_weights_keys, adapted))
-        self._rounded, self.furthest = rounded, 0.0
+        self._rounded, self._both, self.furthest = rounded, rounded is not None, 0.0
         if rounded is not None:
             self._compute_twice(rounded)
         _attach(self._model, self._loaded)
@@ -44,22 +46,32 @@ class StreamedSource:
         for one in self._staged:
             staging.check_unchanged(one)
 
-    def halve(self) -> None:
-        """From now on with weights, and the tables of the rotation, in half precision; sums stay as they are."""
-        self._loaded.halves = True
+    def narrow(self, floats: str) -> None:
+        """From now on with weights, the tables of the rotation and the scale of an embedding as fp16 or bf16 has them,
+        and no more by the source's own where the artifact has others. Sums stay as they are, and the artifact's weights
+        too."""
+        import torch
+
+        narrow = {"fp16": torch.float16, "bf16": torch.bfloat16}[floats]
+        self._loaded.narrow, self._both = narrow, False
+        norms = {name: type(module).__name__ for name, module in self._model.named_modules()}
+        self._loaded.around_one = {f"{name}.weight" for name, kind in norms.items() if kind == _ADDS_ONE}
+        for name, buffer in self._model.named_buffers():
+            if name.endswith(".embed_scale"):
+                buffer.copy_(buffer.to(narrow))
         for module in self._model.modules():
             if type(module).__name__.endswith("RotaryEmbedding"):
-                module.register_forward_hook(lambda *call: tuple(table.half().float() for table in call[-1]))
+                module.register_forward_hook(lambda *call: tuple(table.to(narrow).float() for table in call[-1]))
 
     def logits(self, rows: list[list[int]]) -> list[Any]:
         """(places, vocabulary) of all rows, one after the other: by the source's weights, and by the artifact's if it
-        was made with some."""
+        was made with some. After `narrow` by one of the two."""
         import torch
         from transformers.modeling_outputs import BaseModelOutputWithPast
 
         if (last := max(map(max, rows))) >= self.vocabulary:
             raise ConversionFailed(f"the tokenizer gives the id {last}, and the model knows {self.vocabulary} ids")
-        times = 1 if self._rounded is None else 2
+        times = 2 if self._both else 1
         base, tokens = self._model.base_model, torch.tensor(rows * times)
         with torch.no_grad():
             states = base(input_ids=tokens, use_cache=False).last_hidden_state
@@ -114,12 +126,12 @@ class StreamedSource:
             weight = module.weight
             if hasattr(weight, "is_read_back"):
                 raise ConversionFailed(f"the source computes with {name} twice in a layer, which is not known here")
-            before, after = states.chunk(2)
-            found = _linear(before, weight, module.bias)
+            *before, after = states.chunk(2 if self._both else 1)
+            found = [_linear(one, weight, module.bias) for one in before]
             spans = rounded.take(name, module.out_features, module.in_features)
             self.furthest = max(self.furthest, read_back(spans, weight.data))
             weight.is_read_back = True
-            return torch.cat((found, _linear(after, weight, module.bias)))
+            return torch.cat((*found, _linear(after, weight, module.bias)))
 
         return forward
 
@@ -232,25 +244,29 @@ class _Files(Mapping[str, Any]):
 
 
 class _Loaded(Mapping[str, Any]):
-    """What the model computes with, in single precision. Weights in `changed` are the caller's own."""
+    """What the model computes with, in single precision. Weights in `changed` are the caller's own; of those that are
+    `around_one` an artifact keeps one more."""
 
     def __init__(self, weights: Mapping[str, Any]) -> None:
         self._weights = weights
-        self.halves = False
+        self.narrow: Any = None  # a type of half as many digits, if any
+        self.around_one: set[str] = set()
         self.changed: set[str] = set()
 
     def __getitem__(self, name: str) -> Any:
         import torch
 
-        held = self._halved(self._weights[name])
-        return held.to(torch.float32, copy=name in self.changed and not self.halves)
+        weight = self._weights[name]
+        if name in self.around_one and self.narrow is not None:
+            return self._narrowed(weight.float() + 1).float() - 1
+        return self._narrowed(weight).to(torch.float32, copy=name in self.changed)
 
     def rows(self, name: str, which: Any) -> Any:
         """Those of a matrix; the others are not read."""
-        return self._halved(self._weights[name][which]).float()
+        return self._narrowed(self._weights[name][which]).float()
 
-    def _halved(self, weight: Any) -> Any:
-        return weight.half() if self.halves else weight
+    def _narrowed(self, weight: Any) -> Any:
+        return weight if self.narrow is None else weight.to(self.narrow)
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._weights)

@@ -1,0 +1,1 @@
+"""What `build` needs besides a pass."""
