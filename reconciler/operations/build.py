@@ -329,6 +329,7 @@ class _Builder:
             carry_out(change, context)
         except RuntimeUnavailable as error:
             provider = wanted.release.recipe.target.execution_provider
+            # guard: only what lacks its provider is pushed without being loaded
             if error.code != _NOT_HERE or provider == DEFAULT_PROVIDER.name:
                 raise
             raise Paused(f"not loaded here, where {provider} is missing: whoever pulls it does that") from error

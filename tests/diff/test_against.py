@@ -83,6 +83,18 @@ def test_a_machine_that_will_fail_is_named_with_the_reason(fleet: Fleet, invento
         assert "poor" in fleet.diff("base", "HEAD", "--against", "inventories", "-o", output).out
 
 
+def test_a_model_for_a_gpu_fails_where_there_is_none(fleet: Fleet) -> None:
+    cuda = "CUDAExecutionProvider"
+    fleet.declare("capitals", more=f"  target: {{executionProvider: {cuda}}}\n")
+    fleet.commit()
+    report(fleet, PLENTY)
+    found = (*PLENTY.facts.execution_providers, cuda)
+    report(fleet, replace(PLENTY, machine="gpu", facts=replace(PLENTY.facts, execution_providers=found)))
+    told = {name: group["failures"] for group in groups(fleet) for name in names(group)}
+    assert told["gpu"] == []
+    assert [(one["kind"], f"wants {cuda}" in one["message"]) for one in told["plenty"]] == [("provider", True)]
+
+
 def test_a_folder_that_a_machine_does_not_allow(fleet: Fleet) -> None:
     fleet.declare("capitals", source="/models/phi")
     fleet.commit()

@@ -2,13 +2,14 @@
 what converts and what serves."""
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from reconciler.backends.foundry.problems import translate
 from reconciler.domain.errors import ConversionFailed, TemporaryError
 from reconciler.domain.machine.facts import Traits
 from reconciler.domain.machine.registries import PUSH, RegistrySettings, read_address
@@ -19,7 +20,7 @@ from reconciler.operations import build_claims
 from reconciler.operations.build import BuildResult, Shard, build
 from reconciler.registry import claims
 from reconciler.sources.manifests import load
-from tests.crash.stand_ins import StandInConverter, options
+from tests.crash.stand_ins import StandInConverter, StandInFoundry, make_runtime, options
 from tests.machine import TestMachine
 from tests.registry.places import REPOSITORY
 from tests.registry_server import FakeRegistry, Fault, _Handler
@@ -66,11 +67,13 @@ class Builder:
             )
             self.machine.declare(name, source=f"../model-{name}")
 
-    def run(self, meanwhile: Callable[[str], object] = lambda key: None, **more: Any) -> BuildResult:
+    def run(
+        self, meanwhile: Callable[[str], object] = lambda key: None, runtime: Any = make_runtime, **more: Any
+    ) -> BuildResult:
         address = read_address(f"{self._fake.origin}/{REPOSITORY}")
         assert address is not None
         traits = Traits(name=self.machine.folder.name, registries=(RegistrySettings(address=address, role=PUSH),))
-        chosen = replace(options(), make_converter=lambda: Counting(self.converted, meanwhile))
+        chosen = replace(options(), make_converter=lambda: Counting(self.converted, meanwhile), make_runtime=runtime)
         with locked_machine(str(self.machine.root), str(self.machine.cache), command="test", traits=traits) as opened:
             parsed = load(str(self.machine.manifests))
             return build(opened, parsed, Reporter(), chosen, Shard(), self.said.append, **more)
@@ -170,3 +173,20 @@ def test_a_registry_that_takes_no_claim_is_pushed_to(two: tuple[Builder, Builder
     one, _ = two
     assert statuses(one.run()) == ["pushed"] * 3
     assert [line for line in one.said if "without claims" in line]
+
+
+class Refusing(StandInFoundry):
+    """It lacks what a model for the CPU wants, or says so."""
+
+    def _load(self, parameters: Mapping[str, Any]) -> dict[str, Any]:
+        raise translate("RuntimeError", "it requires X which is not registered. Call DownloadAndRegisterEps() first.")
+
+    _ask = _load
+
+
+def test_what_does_not_load_is_not_pushed(two: tuple[Builder, Builder], fake: FakeRegistry) -> None:
+    """But for what lacks its provider: tests/e2e/test_gpu_target.py."""
+    one, _ = two
+    result = one.run(runtime=Refusing)
+    assert statuses(result) == ["failed"] * 3
+    assert built(fake) == set()

@@ -103,7 +103,7 @@ def _check_genai_config(config: dict[str, Any], provider: ExecutionProvider) -> 
         right, asked = False, provider
     if not right:
         raise ConversionFailed("the converter left a genai_config.json without what the runtime needs")
-    if asked is not provider:
+    if asked is not provider:  # guard: what is converted asks for the provider of its recipe
         raise ConversionFailed(f"the result asks for {asked.name}, though {provider.name} was asked for")
 
 
@@ -164,6 +164,7 @@ def _check_width(model: Any, wanted: str) -> None:
 def _check_rounding(model: Any, recipe: Recipe, provider: ExecutionProvider) -> None:
     """Olive silently drops options: read their effect back."""
     rounded = [node for node in model.graph.node if node.op_type in (NBITS, DEQUANTIZE)]
+    # guard: rounded weights are read by an operator that the provider has
     if others := {node.op_type for node in rounded} - {provider.rounded_by}:
         raise ConversionFailed(f"rounded weights are read by {', '.join(others)}, expected {provider.rounded_by}")
     found = Counter(map(_rounding, rounded))
