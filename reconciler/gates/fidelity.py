@@ -15,12 +15,12 @@ from reconciler.domain.verdict import Verdict, at_least, at_most, inconclusive
 BARS = ("min_top1_agreement", "max_mean_kl", "max_perplexity_ratio", "max_wiring_kl")
 
 # Measured (docs/fidelity.md). Random models, which lose most by rounding, must pass: top-1 agreement of faithful ones
-# goes down to 0.76 at int8 and 0.15 at int4. What rounding does not explain is below 4e-7 for a faithful one (3e-6 at
-# fp16) and above 1e-4 for a wrong one. Trained models do far better in the rest: declare bars of your own.
+# goes down to 0.76 at int8 and bf16, and 0.15 at int4. What rounding does not explain is below 4e-7 for a faithful one
+# (3e-6 at fp16) and above 1e-4 for a wrong one. Trained models do far better in the rest: declare bars of your own.
 DEFAULT_BARS = {
     "fp32": dict(zip(BARS, (0.99, 1e-5, 1.01, 1e-5), strict=True)),
     "fp16": dict(zip(BARS, (0.95, 0.005, 1.02, 1e-5), strict=True)),
-    "bf16": dict(zip(BARS, (0.80, 0.05, 1.10, 1e-5), strict=True)),
+    "bf16": dict(zip(BARS, (0.70, 0.10, 1.20, 1e-5), strict=True)),
     "int8": dict(zip(BARS, (0.70, 0.10, 1.20, 2e-6), strict=True)),
     "int4": dict(zip(BARS, (0.10, 3.0, 3.0, 2e-6), strict=True)),
 }
