@@ -10,6 +10,16 @@ CLAIMS = "claims"
 RECORDS = ("records", "records/variants", "records/history", "records/suspended", "records/references")
 
 
+# What a file manager writes into a folder that somebody opens (macOS, Windows): neither content nor foreign. Such a
+# file is left where it is, counts nowhere, and goes with its folder.
+_OF_FILE_MANAGERS = frozenset({".ds_store", "thumbs.db", "desktop.ini"})
+
+
+def is_of_file_manager(name: str) -> bool:
+    """By the last part of a path; only a plain file is one."""
+    return name.casefold() in _OF_FILE_MANAGERS
+
+
 class Layout:
     """The folders of one root (absolute path). All on one file system, so renames are atomic."""
 

@@ -12,7 +12,7 @@ from reconciler.backends.select import backend_at
 from reconciler.domain.desired import DesiredRelease
 from reconciler.domain.errors import Disturbed, UsageError
 from reconciler.domain.failures import forgiven
-from reconciler.domain.layout import Layout
+from reconciler.domain.layout import Layout, is_of_file_manager
 from reconciler.domain.machine.bandwidth import Bandwidth
 from reconciler.domain.machine.facts import Facts, Memory, Traits, provider_libraries
 from reconciler.domain.machine.maintenance_windows import Windows
@@ -144,7 +144,11 @@ def machine_capacity(machine: Machine) -> Capacity:
 def _refuse_foreign(layout: Layout) -> None:
     """Raises UsageError for a folder that holds foreign files and was never a root: --root was mistyped."""
     names = os.listdir(layout.root) if os.path.lexists(layout.root) else ()
-    found = {name for name in names if name not in OURS and not is_temporary(name)}  # left by a killed first apply
+    left = {
+        *filter(is_temporary, names),
+        *filter(is_of_file_manager, names),
+    }  # by a killed first apply, and by visitors
+    found = {*names} - {*OURS} - left
     if _only_exports(layout.at("sources")):
         found.discard("sources")
     if found and not os.path.exists(layout.owner):

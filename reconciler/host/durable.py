@@ -19,6 +19,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import BinaryIO
 
 from reconciler.domain.errors import refused
+from reconciler.domain.layout import is_of_file_manager
 from reconciler.domain.release import ALWAYS_COPIED
 from reconciler.host import system
 
@@ -355,7 +356,8 @@ def _quarantine_foreign(final: str, wanted: set[str], quarantine: str) -> None:
             path = os.path.join(folder, name)
             relative = os.path.relpath(path, final)
             kind = os.lstat(path).st_mode
-            fits = relative in folders if stat.S_ISDIR(kind) else relative in wanted and stat.S_ISREG(kind)
+            harmless = relative in wanted or is_of_file_manager(name)
+            fits = relative in folders if stat.S_ISDIR(kind) else harmless and stat.S_ISREG(kind)
             if not fits:
                 target = os.path.join(quarantine, relative)
                 make_folder(os.path.dirname(target))

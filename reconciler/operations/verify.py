@@ -11,7 +11,7 @@ from dataclasses import replace
 from reconciler.domain import digest
 from reconciler.domain.errors import CatalogBroken
 from reconciler.domain.finding import Finding
-from reconciler.domain.layout import DISPOSABLE, RECORDS
+from reconciler.domain.layout import DISPOSABLE, RECORDS, is_of_file_manager
 from reconciler.domain.observed import Registration, ServedFolder, own_properties
 from reconciler.domain.release import Marker
 from reconciler.engine.machine import Machine, served_folders
@@ -144,11 +144,14 @@ class _Verification:
         served = self._layout.served
         for variant in names_in(served):
             inside = os.path.join(served, variant)
+            if is_of_file_manager(variant) and os.path.isfile(inside):
+                continue
             if not is_folder(inside):
                 yield Finding("ServedForeign", f"served/{variant}", "is no folder", "move it away")
                 continue
             for number in names_in(inside):
-                if os.path.join(inside, number) not in self._folders:
+                known = os.path.join(inside, number) in self._folders
+                if not known and not is_of_file_manager(number):
                     where = f"served/{variant}/{number}"
                     yield Finding("ServedForeign", where, "is no release", "move it away")
 

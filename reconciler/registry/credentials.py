@@ -5,6 +5,7 @@ as that JSON alone. They are shown in no message, not even in one about what is 
 
 import base64
 import binascii
+import contextlib
 import json
 import os
 from collections.abc import Mapping
@@ -15,6 +16,7 @@ from reconciler.domain.machine.registries import RegistryAddress, RegistrySettin
 from reconciler.host.reading import read_trusted
 
 LIMIT = 64 << 10
+_MISFORMED = (ValueError, LookupError, TypeError, AttributeError, RecursionError, binascii.Error)
 _HINT = "expected one line `user:password`, or the JSON that `docker login` writes, with the password in it"
 _HINT_OF_MANY = "expected the JSON that `docker login` writes (`auths`, by host), with the password in it"
 
@@ -39,9 +41,33 @@ def logins_of(settings: RegistrySettings, environment: Mapping[str, str] = os.en
         raise _refused(f"{where} does not say which host its password is for", settings)
     try:
         found = _of_docker(json.loads(text)) if is_docker else {settings.address.host: _login(text)}
-    except (ValueError, LookupError, TypeError, AttributeError, RecursionError, binascii.Error):
+    except _MISFORMED:
         raise _refused(f"{where} holds no password", settings) from None
     return {host: login for host, login in found.items() if _may_go_to(host, settings)}
+
+
+def secrets_of(settings: RegistrySettings, environment: Mapping[str, str] = os.environ) -> set[str]:
+    """Every password that is given with them, also those for other hosts, in each form that it travels in."""
+    return secrets_in(_given(settings, environment)[1])
+
+
+def secrets_in(text: str) -> set[str]:
+    """The same of the text of such a file. Nothing is refused: what is not understood is a secret as it stands."""
+    found = {line.strip() for line in text.splitlines()}
+    try:
+        entries = list(json.loads(text)["auths"].values()) if text.startswith("{") else [{"auth": _encoded(text)}]
+    except _MISFORMED:
+        return found
+    for entry in entries:
+        with contextlib.suppress(*_MISFORMED):
+            found |= {value for value in entry.values() if isinstance(value, str)}
+            login = _login(base64.b64decode(entry["auth"], validate=True).decode())
+            found |= {login.password, login.basic()[6:]}
+    return found
+
+
+def _encoded(text: str) -> str:
+    return base64.b64encode(text.strip().encode()).decode()
 
 
 def _given(settings: RegistrySettings, environment: Mapping[str, str]) -> tuple[str, str]:

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 from reconciler.domain.errors import PermanentError, TemporaryError
 from reconciler.domain.finding import Finding
-from reconciler.domain.layout import Layout
+from reconciler.domain.layout import Layout, is_of_file_manager
 from reconciler.domain.sources.locked import LockedFile, LockedSource
 from reconciler.host.stamps import StampBook
 from reconciler.sources.git.objects import FILE, LINK, Objects
@@ -41,6 +41,7 @@ def _content(folder: str, book: StampBook) -> str:
             files = tuple(
                 LockedFile(path=entry.name, size=entry.stat().st_size, sha256=book.digest(entry.path)[7:])
                 for entry in entries
+                if not is_of_file_manager(entry.name)  # and no locked file has such a name
             )
     except OSError:
         return ""
@@ -72,7 +73,11 @@ def _export(folder: str, tree: str, objects: Objects) -> str:
     if not objects.sizes([tree]):
         return ""
     wanted = {one.name: one.object for one in objects.children(tree).values() if one.kind in (FILE, LINK)}
-    held = {entry.name: _blob(entry.path) for entry in os.scandir(folder)}
+    held = {
+        entry.name: _blob(entry.path)
+        for entry in os.scandir(folder)
+        if entry.name in wanted or not is_of_file_manager(entry.name)
+    }
     wrong = sorted(name for name in wanted.keys() | held.keys() if wanted.get(name) != held.get(name))
     return f"{wrong[0]} is not that of the tree that it is named after" if wrong else ""
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from reconciler.domain import digest as digests
 from reconciler.domain.finding import Finding
-from reconciler.domain.layout import Layout
+from reconciler.domain.layout import Layout, is_of_file_manager
 from reconciler.host.durable import is_temporary
 from reconciler.host.reading import names_in, read_whole
 from reconciler.host.stamps import StampBook
@@ -110,7 +110,7 @@ class _Check:
             yield Finding("BlobDamaged", part["digest"], message, REPAIR)
 
     def _all_blobs(self, names: list[str]) -> Iterator[Finding]:
-        for name in names:
+        for name in (one for one in names if not is_of_file_manager(one)):
             where = f"oci/blobs/sha256/{name}"
             if is_temporary(name):
                 yield Finding("LeftOver", where, "a write that was never finished", SWEEP)

@@ -152,6 +152,13 @@ DAMAGES: dict[str, tuple[Callable[[Path], object], tuple[str, ...]]] = {
     ),
     "a pipe in place of a file": (lambda f: turn_into_a_pipe(f / "model.onnx"), ("model.onnx changed",)),
     "a link to nowhere": (lambda f: (f / "x").symlink_to("/nowhere"), ("x foreign",)),
+    "what the Finder writes": (lambda f: (f / ".DS_Store").write_text("x"), ()),
+    "what Windows writes": (lambda f: [(f / "Thumbs.db").touch(), (f / "desktop.ini").touch()], ()),
+    "a link of such a name": (lambda f: (f / ".DS_Store").symlink_to("/nowhere"), (".DS_Store foreign",)),
+    "a folder of such a name": (
+        lambda f: [(f / ".DS_Store").mkdir(), (f / ".DS_Store" / "x").touch()],
+        (".DS_Store/x foreign",),
+    ),
     "two at once": (
         lambda f: [(f / "tokenizer.json").unlink(), (f / "x").write_text("")],
         ("tokenizer.json missing", "x foreign"),

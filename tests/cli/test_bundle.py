@@ -1,5 +1,6 @@
 """The support bundle: everything that helps, nothing that opens doors."""
 
+import base64
 import io
 import json
 import tarfile
@@ -25,17 +26,23 @@ def test_it_holds_what_helps_and_no_canary(machine: TestMachine, tmp_path: Path)
     token, hook = tmp_path / "token", tmp_path / "hook"
     token.write_text(f"file-{CANARY}\n")
     hook.write_text(f"hook-{CANARY}")
+    passwords = tmp_path / "docker.json"
+    encoded = base64.b64encode(f"me:one-{CANARY}".encode()).decode()
+    auths = {"oci.example.org": {"auth": encoded}, "other.example.org": {"identitytoken": f"two-{CANARY}"}}
+    passwords.write_text(json.dumps({"auths": auths}))
     logs = machine.root / "logs"
     logs.mkdir(exist_ok=True)
     (logs / "convert.log").write_text(
         "x\n" * 100_000 + f"got file-{CANARY} and hook-{CANARY} and env-{CANARY}\n"
         f"https://user:pw-{CANARY}@example.org/org/repo?token=q-{CANARY}\n"
+        f"one-{CANARY} {encoded} two-{CANARY}\n"
         f"Authorization: Bearer b-{CANARY}\npassword=p-{CANARY}\nhf_{CANARY}\nthe end\n"
     )
     opened(machine).records.append_event({"type": "convert.failed", "message": f"https://u-{CANARY}@host/x"})
     environment = {
         "RECONCILER_TOKEN_FILE": str(token),
         "RECONCILER_WEBHOOK_SECRET_FILE": str(hook),
+        "RECONCILER_REGISTRY_AUTH_FILE": str(passwords),
         "RECONCILER_NOTIFY": f"https://hooks.example.org/{CANARY}",
         "HF_TOKEN": f"env-{CANARY}",
         "RECONCILER_PATH": str(machine.manifests),
@@ -48,6 +55,7 @@ def test_it_holds_what_helps_and_no_canary(machine: TestMachine, tmp_path: Path)
     found = unpacked(first.read_bytes())
     assert [name for name, text in found.items() if CANARY in text] == []
     assert CANARY.encode() not in first.read_bytes()
+    assert encoded not in found["logs/convert.log"]
     assert "the end" in found["logs/convert.log"]
     assert "https://example.org/org/repo?[hidden]" in found["logs/convert.log"]
     assert len(found["logs/convert.log"]) <= 64 << 10

@@ -41,10 +41,13 @@ def test_a_model_that_embeds_is_gated_served_and_asked(tmp_path: Path) -> None:
     done = machine.run("ask", "places-fp32", "Slovenia", "--system", "Be brief.")
     assert (done.code, "has no conversation" in done.err) == (64, True)
 
-    # Damage is mended under the same number.
+    # What the Finder writes is no damage. Damage is mended under the same number, and leaves that where it is.
+    (served / ".DS_Store").write_bytes(b"a view")
+    assert machine.plan() == []
     (served / "genai_config.json").unlink()
     assert machine.run("apply").code == 0
     assert machine.plan() == []
+    assert (served / ".DS_Store").read_bytes() == b"a view"
     assert machine.run("verify").code == 0
 
     marker = FoundryLocal(str(machine.cache)).inspect(str(served), StampBook.empty()).marker

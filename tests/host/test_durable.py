@@ -174,11 +174,13 @@ def test_a_mended_folder_holds_what_was_staged_and_foreign_files_are_kept_aside(
     (staged / "changed").write_bytes(b"right")
     (final / "changed").write_bytes(b"wrong")
     (final / "foreign").write_bytes(b"mine")
+    (final / ".DS_Store").write_bytes(b"the Finder's")
     (final / "odd" / "deep" / "too").write_bytes(b"mine too")
     make_link(final / "link", tmp_path)
     inode = (final / "whole").stat().st_ino
     durable.replace_files(str(staged), str(final), str(aside))
-    assert _tree(final) == {"whole": BIG, "deep/missing": b"new", "changed": b"right"}
+    ours = {"whole": BIG, "deep/missing": b"new", "changed": b"right"}
+    assert _tree(final) == ours | {".DS_Store": b"the Finder's"}
     assert _tree(aside) == {"foreign": b"mine", "odd/deep/too": b"mine too"}
     assert (aside / "link").is_symlink()
     assert (final / "whole").stat().st_ino == inode

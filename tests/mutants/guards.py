@@ -294,6 +294,7 @@ MUTANTS = (
     _("gate: a recording that was not heard leaves it open", _SPEECH, "return False"),
     _("gate: other words fail", _SPEECH, "right = True"),
     _("what the SDK tells of late is no download that began anew", "tests/sources/test_catalog_download.py", "True"),
+    _("what a file manager writes is no damage", "tests/backends/test_serving_folder.py", "True"),
     _("a copy is read, whatever its stamp says", _DROPPED),
     _("gate: growth is judged", _ENDURANCE, "growth, bar = 0.0, float(self.max_memory_growth)"),
     _("gate: drift is judged", _ENDURANCE, "drift = 1.0, self.max_latency_drift"),

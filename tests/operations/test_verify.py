@@ -305,6 +305,15 @@ def test_each_broken_promise_is_named(machine: TestMachine, case: str) -> None:
         assert finding.startswith(start)
 
 
+def test_what_file_managers_write_is_neither_content_nor_foreign(machine: TestMachine) -> None:
+    store = machine.root / "oci" / "blobs" / "sha256"
+    visited = [machine.root, store, served(machine, "x").parent, machine.root / "served", from_the_hub(machine)]
+    for folder in (*visited, machine.root / "served" / VARIANT, from_git(machine)):
+        (folder / ".DS_Store").write_bytes(b"a view")
+        (folder / "desktop.ini").touch()
+    assert found(machine) == []
+
+
 def test_what_somebody_else_is_working_on_is_no_leftover(machine: TestMachine) -> None:
     with hold(str(machine.root / "lock"), command="run"):
         (machine.root / "staging" / "work" / "1").mkdir(parents=True)

@@ -17,6 +17,7 @@ from reconciler.backends.foundry.served_files import MARKER, kept_files, written
 from reconciler.domain import digest
 from reconciler.domain.digest import StoredFile
 from reconciler.domain.errors import Disturbed
+from reconciler.domain.layout import is_of_file_manager
 from reconciler.domain.manifest import Generation, Target
 from reconciler.domain.observed import ServedFolder
 from reconciler.domain.release import Artifact, Marker, Recipe, Release
@@ -182,8 +183,10 @@ def _damage(marker: Marker, found: dict[str, os.DirEntry[str]], stamps: StampBoo
             yield f"{file.path} missing"
         elif not entry.is_file(follow_symlinks=False) or _has_changed(entry, file, stamps):
             yield f"{file.path} changed"
-    for name in sorted(found):
-        yield f"{name} foreign"
+    for name, entry in sorted(found.items()):
+        # guard: what a file manager writes is no damage
+        if not (is_of_file_manager(entry.name) and entry.is_file(follow_symlinks=False)):
+            yield f"{name} foreign"
 
 
 def _has_changed(entry: os.DirEntry[str], file: StoredFile, stamps: StampBook) -> bool:

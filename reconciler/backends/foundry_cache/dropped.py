@@ -19,6 +19,7 @@ from reconciler.backends.foundry.index import LARGEST_NUMBER
 from reconciler.backends.foundry.served_files import MARKER
 from reconciler.domain import digest
 from reconciler.domain.errors import CatalogBroken, PermanentError
+from reconciler.domain.layout import is_of_file_manager
 from reconciler.domain.observed import Registration
 from reconciler.domain.text.escape import one_line
 from reconciler.host import durable
@@ -308,5 +309,7 @@ def _files_below(folder: str, *, with_ours: bool = False) -> Iterator[str]:
     for above, below, names in os.walk(folder):
         for name in names + [one for one in below if os.path.islink(os.path.join(above, one))]:
             relative = os.path.relpath(os.path.join(above, name), folder).replace(os.sep, "/")
+            if is_of_file_manager(name):
+                continue
             if with_ours or relative not in (MARK, NAME, MARKER):
                 yield relative

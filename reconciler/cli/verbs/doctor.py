@@ -20,11 +20,12 @@ from reconciler.domain.errors import RegistryFailed
 from reconciler.host.reading import NotTrusted, read_whole
 from reconciler.operations.doctor import examine
 from reconciler.operations.support_bundle import write_bundle
-from reconciler.registry.credentials import logins_of
+from reconciler.registry.credentials import secrets_in, secrets_of
 from reconciler.reports.checks import Diagnosis, doctor_text, doctor_view
 from reconciler.sources.manifests import load
 
 SECRET = re.compile(r"(?i)token|secret|password|passwd|passphrase|api_?key|credential")
+PASSWORD_FILES = ("_AUTH_FILE",)  # as `docker login` writes them
 SECRET_FILES = ("_TOKEN_FILE", "_SECRET_FILE", "_SSH_KEY", "_PASSPHRASE_FILE", "_SIGNING_KEY")
 
 
@@ -69,7 +70,10 @@ def _secrets(settings: Mapping[str, str]) -> set[str]:
     for path in files:
         with contextlib.suppress(OSError):
             found |= set(read_whole(path, 64 << 10).decode("utf-8", "replace").split("\n"))
+    for path in (value for name, value in settings.items() if name.endswith(PASSWORD_FILES)):
+        with contextlib.suppress(OSError):
+            found |= secrets_in(read_whole(path, 64 << 10).decode("utf-8", "replace"))
     for registry in configuration.traits().registries:
         with contextlib.suppress(RegistryFailed, NotTrusted):
-            found |= {text for one in logins_of(registry).values() for text in (one.password, one.basic()[6:])}
+            found |= secrets_of(registry)
     return {one.strip() for one in found}

@@ -12,6 +12,7 @@ from typing import Any
 from reconciler.backends.foundry import genai_config
 from reconciler.domain.digest import StoredFile
 from reconciler.domain.errors import InputRefused, PermanentError, Problem
+from reconciler.domain.layout import is_of_file_manager
 from reconciler.domain.sources.generation_config import end_tokens
 from reconciler.domain.sources.locked import is_safe
 from reconciler.domain.sources.model_config import LARGEST_COUNT, SHORTEST_CONTEXT
@@ -186,4 +187,4 @@ def _end(one: ExternalData) -> int:
 
 
 def _is_note(name: str) -> bool:
-    return name.startswith(".") or name in _NOTES
+    return name.startswith(".") or name in _NOTES or is_of_file_manager(name)

@@ -8,6 +8,7 @@ import os
 import shutil
 
 from reconciler.domain.errors import InputRefused
+from reconciler.domain.layout import is_of_file_manager
 from reconciler.domain.sources.locked import is_device
 from reconciler.domain.text.quoting import shown
 from reconciler.host import durable
@@ -98,4 +99,5 @@ def _holds(folder: str, files: tuple[Entry, ...]) -> bool:
             held = {entry.name: entry.stat(follow_symlinks=False).st_size for entry in entries}
     except FileNotFoundError:
         return False
-    return held == {file.name: file.size for file in files}
+    wanted = {file.name: file.size for file in files}
+    return {name: size for name, size in held.items() if name in wanted or not is_of_file_manager(name)} == wanted
