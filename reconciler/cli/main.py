@@ -121,7 +121,9 @@ def build_parser(verb: str) -> argparse.ArgumentParser:
         allow_abbrev=False,
     )
     if verb not in UNCONFIGURED:  # `configuration.load` has read it already; here it is an option of --help only
-        places = "config.yaml in $XDG_CONFIG_HOME/reconciler, else in /etc/reconciler"
+        places = (
+            "config.yaml in $XDG_CONFIG_HOME/reconciler, else in /etc/reconciler; Windows: %%PROGRAMDATA%%\\reconciler"
+        )
         meaning = f"configuration of this machine (default: {places}; environment: RECONCILER_CONFIG, empty for none)"
         parser.add_argument("--config", metavar="FILE", help=meaning)
     module.add_arguments(parser)

@@ -8,7 +8,6 @@ A bare repository of our own holds what was fetched. It is made anew when it can
 import contextlib
 import os
 import random
-import shutil
 import tempfile
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
@@ -16,6 +15,7 @@ from dataclasses import replace
 
 from reconciler.domain.errors import TemporaryError
 from reconciler.fleet.inventory_form import SIGNATURE, is_inventory
+from reconciler.host import system
 from reconciler.machine_reports.folder import ENDING, MARK_ENDING, MARK_TEXT
 from reconciler.machine_reports.place import LONGEST_ENTRY, LONGEST_SIGNATURE, MOST_ENTRIES, Sent, all_marks
 from reconciler.sources.git.address import Remote, realm
@@ -95,7 +95,7 @@ class ReportBranch:
 
     def close(self) -> None:
         if self._temporary:
-            shutil.rmtree(self._temporary, ignore_errors=True)
+            system.remove_tree(self._temporary, ignore_errors=True)
 
     def _fetched(self, *, missing_is_empty: bool) -> str:
         """The newest commit of the branch, which is here then; "" where there is no branch yet."""
@@ -117,7 +117,7 @@ class ReportBranch:
             )
             return self._git.text("rev-parse", "--verify", TIP)
         except GitFailed as failed:
-            shutil.rmtree(self._folder, ignore_errors=True)  # it may be torn: the next try makes it anew
+            system.remove_tree(self._folder, ignore_errors=True)  # it may be torn: the next try makes it anew
             message = f"{tip[:12]} of {self.name} cannot be fetched: {failed.complaint}"
             raise TemporaryError(message, code="ReportsUnreachable") from None
 
@@ -130,7 +130,7 @@ class ReportBranch:
         if os.path.isdir(self._packs):
             torn = self._git.code("rev-parse", "--git-dir") != 0
             if torn or len(os.listdir(self._packs)) > 2 * MOST_PACKS:
-                shutil.rmtree(self._folder)
+                system.remove_tree(self._folder)
             for name in ("index.lock", "shallow.lock"):
                 with contextlib.suppress(FileNotFoundError):
                     os.unlink(os.path.join(self._folder, name))

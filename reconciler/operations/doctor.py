@@ -43,7 +43,7 @@ LITTLE, TOO_LITTLE = 5 << 30, 256 << 20  # bytes: for a small conversion; for a 
 LONG_AGO = 7 * 86_400.0  # seconds since the last complete scrub
 OLDEST_GIT = (2, 30)  # `plan --repo` uses nothing newer
 SWEEP = "the next `reconciler apply` removes them"
-INSTALL = "pip install 'foundry-reconciler[all]'"
+INSTALL = 'pip install "foundry-reconciler[all]"'
 OR_SERVE = f"{INSTALL}; or let this machine only serve, by `convert: registry-only` in its configuration"
 
 

@@ -35,6 +35,14 @@ def test_what_was_probably_meant_is_named(words: tuple[str, ...], machine: TestM
     assert OPTIONS[words] in done.err
 
 
+def test_the_demo_says_what_it_lacks_before_its_first_step(machine: TestMachine) -> None:
+    """Also its --help is there without git, which GitPython is not."""
+    nowhere = {"PATH": str(machine.folder)}
+    assert machine.run("demo", "--help", **nowhere).code == 0
+    done = machine.run("demo", **nowhere)
+    assert (done.code, done.out, "git cannot be found" in done.err) == (1, "", True)
+
+
 def test_a_folder_without_manifests_is_told(machine: TestMachine) -> None:
     empty = machine.folder / "empty"
     empty.mkdir()

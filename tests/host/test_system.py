@@ -26,6 +26,17 @@ def test_a_file_that_somebody_reads_for_a_moment_is_replaced_and_removed(tmp_pat
     assert not path.exists()
 
 
+def test_a_folder_with_files_that_are_read_only_is_removed(tmp_path: Path) -> None:
+    """As git makes its packs."""
+    folder = tmp_path / "reports.git"
+    (folder / "objects").mkdir(parents=True)
+    pack = folder / "objects" / "a.pack"
+    pack.touch()
+    pack.chmod(0o444)
+    system.remove_tree(str(folder))
+    assert not folder.exists()
+
+
 @pytest.mark.skipif(not ON_WINDOWS, reason="elsewhere nothing is refused because a file is open")
 def test_one_that_somebody_goes_on_reading_is_refused_as_in_use_and_stays(tmp_path: Path) -> None:
     path = tmp_path / "record"

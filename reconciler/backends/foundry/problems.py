@@ -6,7 +6,7 @@ import re
 from reconciler.domain.errors import CatalogBroken, PermanentError, ReconcilerError, RuntimeUnavailable
 from reconciler.domain.text.escape import one_line
 
-_INSTALL = "pip install 'foundry-reconciler[foundry]' puts it into the environment that runs reconciler"
+_INSTALL = 'pip install "foundry-reconciler[foundry]" puts it into the environment that runs reconciler'
 
 _LONGEST = 1 << 14  # characters; what follows is never shown
 # `file.cc:12 ReturnType Class::Function(arguments) ` in front of a message, once per native layer.

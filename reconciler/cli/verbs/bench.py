@@ -123,5 +123,5 @@ def _require_page_possible(path: str | None) -> None:
     if os.path.isdir(path) or not os.path.isdir(folder) or not os.access(folder, os.W_OK):
         raise UsageError(f"--html {path} cannot be written", hint="name a file in a folder that is there")
     if find_spec("matplotlib") is None:
-        hint = "pip install 'foundry-reconciler[bench]'"
+        hint = 'pip install "foundry-reconciler[bench]"'
         raise UsageError("a page with plots needs matplotlib, which is not installed here", hint=hint)

@@ -13,11 +13,14 @@ import time
 from pathlib import Path
 from textwrap import indent
 
-import git
-
+from reconciler.backends.select import SERVING_TOOLS
 from reconciler.cli.exit_codes import OK, PARTLY
+from reconciler.conversion.toolchain import OWN_TOOL, TOOLS
 from reconciler.domain.errors import PermanentError, UsageError
-from reconciler.host.places import IMPORT_ROOT, PACKAGE
+from reconciler.host import system
+from reconciler.host.facts import serves_only
+from reconciler.host.places import IMPORT_ROOT, PACKAGE, installed_versions
+from reconciler.sources.git import runner
 
 QUESTION = "What is the capital of Slovenia?"
 
@@ -40,16 +43,28 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
+    _check_tools()
     folder = _folder(arguments.keep)
     try:
         _Demo(folder).run()
     finally:
         if arguments.keep is None:
-            shutil.rmtree(folder, ignore_errors=True)
+            system.remove_tree(folder, ignore_errors=True)
     _say(_ENDING)
     if arguments.keep:
         _say(f"The demo's folder is still there: {folder}")
     return OK
+
+
+def _check_tools() -> None:
+    """What the demo needs beside this package, before its first step. Raises PermanentError."""
+    runner.program()
+    if why := serves_only():
+        raise PermanentError(f"the demo converts a model, and this machine does not: {why}")
+    needed = (TOOLS.keys() | SERVING_TOOLS.keys()) - {OWN_TOOL}
+    if missing := sorted(needed - installed_versions(needed).keys()):
+        message = f"the demo converts and serves a model, and {', '.join(missing)} is not installed"
+        raise PermanentError(message, hint='pip install "foundry-reconciler[all]"')
 
 
 def _folder(keep: str | None) -> str:
@@ -146,6 +161,8 @@ class _Demo:
             raise PermanentError(f"expected Ljubljana{' and nothing else' * briefly}, got {answer!r}")
 
     def _commit(self, message: str) -> None:
+        import git  # it runs git when it is imported, and fails without one
+
         author = git.Actor("reconciler demo", "demo@localhost")
         repository = git.Repo.init(self._fleet)
         repository.git.add(all=True)

@@ -76,7 +76,7 @@ def _with_a_way(error: LockHeld, lock: str) -> LockHeld:
     found = holder(lock)
     if found is None or found.command != "run":
         return error
-    how = f"stop the daemon (`systemctl stop reconciler`, or end pid {found.pid}), import, and start it again"
+    how = f"stop the daemon (its service, or process {found.pid}), import, and start it again"
     return LockHeld(str(error), hint=f"{how}; what serves goes on serving meanwhile")
 
 

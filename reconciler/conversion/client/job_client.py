@@ -32,7 +32,7 @@ from reconciler.host.system import kill
 
 OnProgress = Callable[[float, str], None]
 
-INSTALL = "pip install 'foundry-reconciler[convert]'"
+INSTALL = 'pip install "foundry-reconciler[convert]"'
 HINTS = {  # for all others: the log
     "ToolsMissing": INSTALL,
     "SourceChanged": "run `reconciler apply` again, when the source no longer changes",

@@ -6,6 +6,7 @@ import errno
 import fcntl
 import os
 import pwd
+import shutil
 import signal
 import subprocess
 import sys
@@ -136,6 +137,11 @@ def clone_as(original: str, copy: str) -> None:
 
 def release(path: str) -> None:
     """Before a file is removed or replaced: nothing has to be done here."""
+
+
+def remove_tree(folder: str, *, ignore_errors: bool = False) -> None:
+    """A folder of ours with all that is in it."""
+    shutil.rmtree(folder, ignore_errors=ignore_errors)
 
 
 def in_use(error: OSError) -> bool:

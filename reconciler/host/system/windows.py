@@ -7,6 +7,7 @@ import errno
 import getpass
 import msvcrt
 import os
+import shutil
 import signal
 import stat
 import subprocess
@@ -189,6 +190,15 @@ def clone_as(original: str, copy: str) -> None:
 def release(path: str) -> None:
     """Before a file is removed or replaced: a read-only one cannot be. Its other names lose the flag with it."""
     os.chmod(path, stat.S_IWRITE)
+
+
+def remove_tree(folder: str, *, ignore_errors: bool = False) -> None:
+    """A folder of ours with all that is in it, also what is read-only, such as the packs of git."""
+    for where, _, names in os.walk(folder):
+        for name in names:
+            with contextlib.suppress(OSError):
+                release(os.path.join(where, name))
+    shutil.rmtree(folder, ignore_errors=ignore_errors)
 
 
 def in_use(error: OSError) -> bool:

@@ -26,7 +26,7 @@ WORKER = "reconciler.sources.catalog.worker"
 ADDRESS = "RECONCILER_CATALOG"  # of another catalog
 ENDING = "/asset-gallery/v1.0/models"
 SDK_FOLDER = ".foundry"  # beside the files that are asked for
-INSTALL = "pip install 'foundry-reconciler[foundry]'"
+INSTALL = 'pip install "foundry-reconciler[foundry]"'
 
 ANSWER_SECONDS = 180.0
 SILENCE = 600.0  # seconds without any progress

@@ -25,7 +25,7 @@ from reconciler.sources.download import MISMATCH_HINT
 
 WORKER = "reconciler.sources.hub.worker"
 HUB = "https://huggingface.co"
-INSTALL = "pip install 'foundry-reconciler[hub]'"
+INSTALL = 'pip install "foundry-reconciler[hub]"'
 
 ANSWER_SECONDS = 180.0
 SILENCE = 300.0  # seconds without a mebibyte: 3.5 KB/s
