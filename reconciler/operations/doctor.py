@@ -62,7 +62,7 @@ def examine(
     yield _disk(layout)
     yield _memory(traits.conversion_memory)
     yield from _permissions(layout, backend)
-    if traits.convert != REGISTRY_ONLY:
+    if traits.convert != REGISTRY_ONLY and converts():
         yield _cage(cage_mode)
     yield _git()
     yield from map(_registry, traits.registries)
@@ -152,6 +152,12 @@ def _runtime(backend: Backend) -> Diagnosis:
     )
 
 
+def converts() -> bool:
+    """Whether any package is here that only converting needs: then the others are missed."""
+    shared = {"onnxruntime", *SERVING_TOOLS}  # the first comes with Foundry Local's SDK
+    return bool(installed_versions(sorted(TOOLS.keys() - shared)))
+
+
 def _packages(convert: ConvertMode) -> Iterator[Diagnosis]:
     pins = {name: pin for name, pin in TOOLS.items() if not name.startswith("reconciler-")}
     pins |= SERVING_TOOLS | ADAPTER_TOOLS
@@ -161,7 +167,10 @@ def _packages(convert: ConvertMode) -> Iterator[Diagnosis]:
         yield Diagnosis("packages", "warning", f"this machine serves and does not convert: {why}", advice)
     elif convert == REGISTRY_ONLY:
         yield Diagnosis("packages", "ok", "this machine serves and does not convert: convert is registry-only")
-    if convert == REGISTRY_ONLY:  # so it is where `serves_only` says why
+    elif not converts():
+        message = "nothing that converts is installed: ready ONNX models are served, and what others built"
+        yield Diagnosis("packages", "warning", message, OR_SERVE)
+    if convert == REGISTRY_ONLY or not converts():  # the first also where `serves_only` says why
         pins = SERVING_TOOLS
     for name, pin in pins.items():
         found = installed.get(name, "")
