@@ -4,6 +4,7 @@ so that other words judge it again without another hearing; it stays on the mach
 `refused_recording` says which recordings are taken: what Foundry Local was seen to hear.
 """
 
+import contextlib
 import io
 import wave
 from array import array
@@ -23,7 +24,7 @@ from reconciler.gates.runtime import RegisteredCandidate, RuntimeGate
 HEARD = ("exact", "contains")  # the ways in which words are compared
 ENGLISH = "en"
 RATE = 16_000  # samples a second that a model hears; the runtime makes fewer of more, and never more of fewer
-SHORTEST = 0.1  # seconds
+SHORTEST, WINDOW = 0.1, 30  # seconds: what is enough to be heard, and what a Whisper hears of any recording
 MOST_MISSES = 5  # golden recordings that a verdict names
 TEXT_SHOWN = 120  # characters of a text in a message
 LONGEST_TEXT = 4_096  # characters of what was heard that are kept
@@ -121,6 +122,14 @@ def refused_recording(audio: bytes) -> str:
         return f"at least {RATE:,} samples a second, got {rate:,}"
     if held < SHORTEST * rate * channels * width:
         return f"at least {SHORTEST:g} s of sound, got {held / (rate * channels * width):.2f} s"
+    return ""
+
+
+def unheard(audio: bytes) -> str:
+    """What is not heard of a recording, in words; "" where all of it is, or where its length is not known."""
+    with contextlib.suppress(wave.Error, EOFError, ValueError), wave.open(io.BytesIO(audio)) as file:
+        seconds = file.getnframes() / file.getframerate()
+        return f"of {seconds:.0f} s only the first {WINDOW} are heard" if seconds > WINDOW else ""
     return ""
 
 

@@ -135,6 +135,14 @@ def without_tokens(folder: Path) -> None:
     shutil.copy(write_ready(folder.parent / "other") / "tokenizer.json", folder)
 
 
+def search(**settings: object) -> Break:
+    def act(folder: Path) -> None:
+        held = json.loads((folder / GENAI).read_text())
+        (folder / GENAI).write_text(json.dumps(held | {"search": settings}))
+
+    return act
+
+
 GPU = {"session_options": {"provider_options": [{"cuda": {}}]}}
 HEARING: dict[str, tuple[Break, str]] = {
     "no encoder": (config(model_encoder={}), "GenaiConfigRefused"),
@@ -142,6 +150,7 @@ HEARING: dict[str, tuple[Break, str]] = {
     "an encoder with a library": (config(model_encoder={"filename": "encoder.onnx", **SESSION}), "GenaiConfigRefused"),
     "an encoder for a GPU": (config(model_encoder={"filename": "encoder.onnx", **GPU}), "GenaiConfigRefused"),
     "a decoder for a GPU": (config(**GPU), "GenaiConfigRefused"),
+    "several beams": (search(num_beams=4), "GenaiConfigRefused"),
     "sound by another file": (config(model_speech={"config_filename": "other.json"}), "GenaiConfigRefused"),
     "no graph that hears": (gone("encoder.onnx"), "OnnxFileMissing"),
     "weights of it above": (

@@ -19,7 +19,7 @@ from reconciler.domain.verdict import Verdict
 from reconciler.gates.judgement import gates_of
 from reconciler.gates.load import LoadGate
 from reconciler.gates.runtime import MeasuringRuntime, RegisteredCandidate
-from reconciler.gates.speech import GoldenRecording, SpeechGate, a_tone, refused_recording
+from reconciler.gates.speech import GoldenRecording, SpeechGate, a_tone, refused_recording, unheard
 
 HELD = Measured(release="", build_key="")
 HELLO = GoldenRecording(name="a.wav", audio=b"hello", check="contains", expected="world")
@@ -128,6 +128,11 @@ def test_which_recordings_are_taken(case: str) -> None:
     make, why = RECORDINGS[case]
     assert why in refused_recording(make())
     assert bool(why) == bool(refused_recording(make()))
+
+
+def test_a_long_recording_is_heard_in_part() -> None:
+    assert unheard(recording(frames=31 * 16_000)) == "of 31 s only the first 30 are heard"
+    assert {unheard(recording()), unheard(b"ID3"), unheard(recording(frames=0))} == {""}
 
 
 def test_it_loads_where_it_hears_a_tone(tmp_path: Path) -> None:

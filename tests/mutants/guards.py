@@ -202,6 +202,7 @@ MUTANTS = (
     _("keys of genai_config.json by allow-list", _SERVED),
     _("what a graph for chat is given beside it is refused", _READY),
     _("what hears runs on the CPU", _READY),
+    _("what hears follows one beam", _READY),
     _("a step that the runtime takes is one of Whisper's", _READY),
     _("no code in a served folder", _SERVED),
     _(

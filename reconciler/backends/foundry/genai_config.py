@@ -153,6 +153,9 @@ def check(config: object) -> None:
     _check(config, _ALLOWED, "")
     if isinstance(config, dict):
         _check_parts(config.get("model", {}))
+        beams = config.get("search", {}).get("num_beams", 1)
+        if hears(config) and beams > 1:  # guard: what hears follows one beam
+            raise _refused(f"genai_config.json: search.num_beams: got {beams}, and with more than 1 nothing is heard")
 
 
 def hears(config: dict[str, Any]) -> bool:

@@ -19,7 +19,7 @@ from reconciler.domain.observed import TASK, Registration
 from reconciler.domain.targets import EMBEDDINGS, SPEECH
 from reconciler.domain.text.escape import for_terminal
 from reconciler.domain.text.names import model_of
-from reconciler.gates.speech import ENGLISH, LANGUAGES
+from reconciler.gates.speech import ENGLISH, LANGUAGES, unheard
 from reconciler.reports.view import FORMAT_VERSION, camel_view
 
 LARGEST_RECORDING = 64 << 20  # bytes
@@ -87,6 +87,8 @@ def _hear(backend: Backend, identity: str, arguments: argparse.Namespace) -> int
     if language not in LANGUAGES:
         raise UsageError(f"--language: expected a code such as en or sl, got {language}")
     audio = _recording(arguments.audio)
+    if why := unheard(audio):
+        note(arguments, f"{arguments.audio}: {why}")
     with (
         TemporaryDirectory(prefix="reconciler-ask-") as scratch,
         backend.runtime(scratch=scratch, log=f"{scratch}/runtime.log") as runtime,
