@@ -5,15 +5,19 @@ import math
 import os
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from reconciler.backends.foundry.genai_config import genai_config
 from reconciler.conversion.architectures import refusal
 from reconciler.conversion.client.converter import Converter
+from reconciler.conversion.prediction import predict_bytes
 from reconciler.domain.errors import ConversionFailed, Disturbed
 from reconciler.domain.gate_spec import GateSpec
-from reconciler.domain.manifest import Target
+from reconciler.domain.manifest import Generation, Target
 from reconciler.domain.measured import TEXTS_DIGEST, Fidelity
+from reconciler.domain.targets import CONVERTED
 from reconciler.gates.judgement import judge, rejections
 from reconciler.host.child import Child
 from tests.conversions import convert, look, recipe_of
@@ -71,6 +75,35 @@ def test_a_ready_folder_is_compared_whatever_its_graph_is_called(converter: Conv
     assert rejections(judge(GateSpec(), "int4", found.fidelity, None)) == ()
     assert found.fidelity.top1_agreement > 0.85
     assert found.reference is not None
+
+
+@pytest.mark.parametrize(
+    ("provider", "precision", "options"),
+    [
+        ("NvTensorRTRTXExecutionProvider", "int4", {}),
+        ("NvTensorRTRTXExecutionProvider", "int4", {"block_size": 64, "symmetric": False}),
+        ("CUDAExecutionProvider", "bf16", {}),
+    ],
+)
+def test_what_is_converted_for_a_gpu_has_the_weights_of_its_source(
+    converter: Converter, capitals: Path, tmp_path: Path, provider: str, precision: str, options: dict[str, Any]
+) -> None:
+    """In the forms that no conversion for the CPU has."""
+    source, out = look(capitals), tmp_path / "out"
+    recipe = recipe_of(source, precision, provider=CONVERTED[provider], **options)
+    assert {name: recipe.options[name] for name in options} == options
+    converter.convert(recipe, str(capitals), str(out), timeout=300)
+    genai_config((out / "genai_config.json").read_bytes(), Generation(), provider)  # it may be served
+    size = sum(file.stat().st_size for file in out.iterdir())
+    assert predict_bytes(source, recipe) == pytest.approx(size, rel=0.05)
+
+    found = converter.compare(recipe, str(capitals), str(out), timeout=120).fidelity
+    assert found.made_for == provider
+    assert found.wiring_kl is not None
+    assert found.wiring_kl < 1e-11
+    verdicts = judge(GateSpec(), precision, found, None)
+    assert rejections(verdicts) == ()
+    assert f"by the processor instead of {provider}" in verdicts[0].message
 
 
 def test_a_source_that_changes_while_it_is_read_gives_no_numbers(
