@@ -2,10 +2,11 @@
 
 import os
 import re
+from collections.abc import Mapping
 from functools import lru_cache
 
 from reconciler.domain.errors import Problem
-from reconciler.domain.manifest import Model
+from reconciler.domain.manifest import Model, Target
 from reconciler.domain.sources.adapter_weights import CHANGES_BOTH, mismatch
 from reconciler.domain.sources.locked import LOCK_NAME, LockedSource, names_of
 from reconciler.domain.sources.source_model import SourceAdapter, SourceModel
@@ -13,6 +14,7 @@ from reconciler.domain.targets import DEFAULT_PROVIDER, EMBEDDINGS, HIDDEN_STATE
 from reconciler.domain.text.escape import one_line
 from reconciler.domain.text.quoting import shown
 from reconciler.gates.speech import SpeechGate
+from reconciler.manifests.selector import PROVIDER
 from reconciler.templates.lint import renders_nothing
 from reconciler.templates.presets import PRESETS
 
@@ -116,6 +118,17 @@ def other_provider(model: Model, source: SourceModel) -> list[Problem]:
     message = f"expected {model.target.execution_provider}, but the model's genai_config.json asks for {asked}"
     hint = "leave `target` out: a ready ONNX model says itself what it is for"
     return [_problem(model, "spec.target", "TargetDiffers", message, hint)]
+
+
+def absent_provider(model: Model, target: Target, labels: Mapping[str, str]) -> list[Problem]:
+    """Said before hours of conversion. It goes by files alone, so the rehearsal asks the runtime itself. A precision is
+    not chosen without its provider, and that says it then."""
+    name = target.execution_provider
+    if PROVIDER + name in labels or model.chooses:
+        return []
+    message = f"it is made for {name}, and this machine has no library of it: it is not loaded here"
+    hint = f"choose its machines by nodeSelector ({PROVIDER}{name}); docs/execution-providers.md: how one gets it"
+    return [_problem(model, "spec.target", "ProviderAbsent", message, hint)]
 
 
 def short_context(model: Model, source: SourceModel) -> list[Problem]:

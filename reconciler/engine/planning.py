@@ -7,6 +7,7 @@ from reconciler.domain.desired import Desired, DesiredRelease
 from reconciler.domain.errors import Problem
 from reconciler.domain.failures import RememberedFailure, without_backoff
 from reconciler.domain.machine.registries import LOCAL, REGISTRY_ONLY
+from reconciler.domain.manifest import Target
 from reconciler.domain.observed import Observed
 from reconciler.domain.plan import Plan
 from reconciler.domain.recorded import Recorded
@@ -143,8 +144,8 @@ def _retry_limits(desired: Desired) -> dict[str, int]:
 def _resolved(machine: Machine, declared: Declaration, observed: Observed) -> Resolution:
     if isinstance(declared, VariantDeclaration):
         return Resolution(desired=declared.desired, problems=(), warnings=(), sources={})
-    # A machine's facts cost a look into its packages: only where a model selects by them.
-    selective = any(model.node_selector is not None for model in declared.models)
+    # A machine's facts cost a look into its packages: only where a model selects by them, or wants more than a CPU.
+    selective = any(model.node_selector is not None or model.target != Target() for model in declared.models)
     labels = machine_labels(machine) if selective else None
     sources, trust, policies = machine.sources, SourceTrust.of(machine), machine.traits.policies
     return resolve(declared, machine.stamps, observed.usable, labels, sources, trust, policies=policies)

@@ -93,7 +93,8 @@ def resolve_in(
     machine's: a model for others is not declared here, and its source is not looked at. None: any machine.
     """
     policies = (*policies, *parsed.policies)
-    resolver = _Resolver(folders, held, trust, PolicyJudge(policies, folders.card, trust) if policies else None)
+    judge = PolicyJudge(policies, folders.card, trust) if policies else None
+    resolver = _Resolver(folders, held, trust, judge, labels)
     elsewhere = _not_selected(parsed.models, labels)
     models = [model for model in parsed.models if model.name not in elsewhere]
     desired = Desired(
@@ -152,11 +153,17 @@ class _Resolver:
     """Looks at each folder once in a pass, and judges each recipe once, however many models name it."""
 
     def __init__(
-        self, folders: ModelFolders, held: Container[str], trust: SourceTrust | None, policies: PolicyJudge | None
+        self,
+        folders: ModelFolders,
+        held: Container[str],
+        trust: SourceTrust | None,
+        policies: PolicyJudge | None,
+        labels: Mapping[str, str] | None,
     ) -> None:
         self._folders = folders
         self._trust = trust
         self._policies = policies
+        self._labels = labels
         self._held = held
         self._folder = cache(folders.source)
         self._cached = cache(folders.locked)
@@ -279,6 +286,8 @@ class _Resolver:
                 )
         self.problems += [] if model.chooses and wanted else refused  # what may be chosen is no promise
         self.warnings += [complaints.of_folder(model, warning) for warning in source.warnings]
+        if wanted and self._labels is not None:
+            self.warnings += complaints.absent_provider(model, wanted[0].release.recipe.target, self._labels)
         if model.task != CHAT:  # no conversation, and no answer to leave room for
             return wanted
         self.warnings += complaints.short_context(model, source)

@@ -63,6 +63,7 @@ def test_it_is_built_without_one_and_held_until_there_is_one(fleet: list[TestMac
     assert set(edge.index()) == {"ready-int4:1"}
     plan = run(edge, "plan")
     assert [one["variant"] for one in plan["held"]] == ["gpu-int4"]
+    assert [one["code"] for one in plan["warnings"] if one["field"] == "spec.target"] == ["ProviderAbsent"]
     assert f"requires {WEBGPU} which is not registered" in plan["held"][0]["message"]
     said = [one["message"] for one in plan["gates"] if one["variant"] == "gpu-int4" and one["gate"] == "fidelity"]
     assert f"(its graph, by the processor instead of {WEBGPU})" in said[0]
