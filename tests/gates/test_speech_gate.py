@@ -78,6 +78,7 @@ def test_a_recording_is_heard_once_in_each_language_and_other_words_judge_it_aga
     (verdict,) = judged(gate, held)
     assert (verdict.number, verdict.bar, verdict.rejects) == (2.0, 3.0, True)
     more = replace(gate, cases=(*gate.cases, replace(HELLO, audio=b"new")))
+    assert more.missing(Numbers(precision="", measured=held))
     assert [one.status for one in judged(more, held)] == ["Inconclusive"]
     assert replace(HELD, **more.measure(hearing.candidate(), held)).answers.keys() > held.answers.keys()
     assert len(hearing.asked) == 3
