@@ -29,3 +29,17 @@ def test_signatures_and_template_text_are_left_out() -> None:
     error = translate("Exception", message)
     assert str(error) == "unknown filter at row 1, column 57"
     assert error.code == "TemplateRefused"
+
+
+@pytest.mark.parametrize(
+    ("message", "hint"),
+    [
+        ("No module named 'foundry_local_sdk'", "pip install"),
+        ("DLL load failed while importing _cffi_bindings: The specified module could not be found.", "VCRedist"),
+        ("libatomic.so.1: cannot open shared object file: No such file or directory", "libatomic1"),
+    ],
+)
+def test_what_is_missing_is_named(message: str, hint: str) -> None:
+    """A package, or a library of the system that the package is made for."""
+    error = translate("ImportError", message)
+    assert (error.code, hint in error.hint) == ("RuntimeMissing", True)

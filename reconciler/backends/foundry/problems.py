@@ -7,6 +7,12 @@ from reconciler.domain.errors import CatalogBroken, PermanentError, ReconcilerEr
 from reconciler.domain.text.escape import one_line
 
 _INSTALL = 'pip install "foundry-reconciler[foundry]" puts it into the environment that runs reconciler'
+# A library of the system that the SDK's own ones need is not here: as Windows says it, and as Linux does.
+_LACKS_LIBRARY = ("DLL load failed", "cannot open shared object file")
+_LIBRARIES = (
+    "it is installed, and a library of the system that it needs is not: on Windows Microsoft's C++ library "
+    "(winget install Microsoft.VCRedist.2015+.x64), on Debian libatomic1"
+)
 
 _LONGEST = 1 << 14  # characters; what follows is never shown
 # `file.cc:12 ReturnType Class::Function(arguments) ` in front of a message, once per native layer.
@@ -49,9 +55,8 @@ LONGEST_SHOWN = 600  # characters: the runtime names a tensor or a path first an
 def translate(kind: str, message: str) -> ReconcilerError:
     """`kind` is the exception's type in the worker, or one of our own codes."""
     if kind in {"ModuleNotFoundError", "ImportError", "PackageNotFoundError"}:
-        return RuntimeUnavailable(
-            f"Foundry Local is missing: {one_line(message)}", code="RuntimeMissing", hint=_INSTALL
-        )
+        hint = _LIBRARIES if any(text in message for text in _LACKS_LIBRARY) else _INSTALL
+        return RuntimeUnavailable(f"Foundry Local is missing: {one_line(message)}", code="RuntimeMissing", hint=hint)
     for text, meaning, code in _MEANINGS:
         if text in message:
             return meaning(plain(message), code=code, hint=_HINTS.get(code, ""))
