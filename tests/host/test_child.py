@@ -133,7 +133,11 @@ def test_a_worker_that_leaves_the_network_too_late_says_so_first(start: Start) -
 def test_a_module_that_speaks_another_language_is_ended(start: Start, ends_first: bool) -> None:
     child = start("this")
     if ends_first:  # then the call cannot be sent
-        os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)
+        if ON_WINDOWS:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                psutil.Process(child.pid).wait(PATIENCE)
+        else:
+            os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)
     with pytest.raises(ChildDied, match="is no reply"):
         child.call("echo", {}, timeout=PATIENCE)
 
