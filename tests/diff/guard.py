@@ -12,7 +12,8 @@ FORBIDDEN = (
     *("os.remove", "os.rename", "os.rmdir", "os.spawn", "os.symlink", "os.system", "os.truncate", "os.utime"),
     *("ctypes.dlopen", "sqlite3.connect", "webbrowser.open"),
 )
-RENDERER = [sys.executable, "-P", "-m", "reconciler.templates.render_worker"]  # under limits: no file, no socket
+# Under limits: no file, no socket.
+RENDERER = [sys.executable, "-P", "-u", "-X", "utf8", "-m", "reconciler.templates.render_worker"]
 WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
 
 
