@@ -6,6 +6,7 @@ change to what git declares, and count as temporary. Only the command line turns
 """
 
 import errno
+import traceback
 from dataclasses import dataclass
 
 
@@ -27,6 +28,18 @@ class Problem:
         where = f"{self.file}:{self.line}" if self.line else self.file
         field = f"{self.field}: " if self.field else ""
         return f"{where}: {field}{self.message}"
+
+
+BUG = "Bug"
+BUG_HINT = "this is a bug of reconciler: please report it; all else that is declared goes on"
+
+
+def bug_text(error: Exception) -> str:
+    """An exception that nobody expected, with the last place in reconciler that it came through."""
+    frames = ((frame.f_globals.get("__name__", ""), line) for frame, line in traceback.walk_tb(error.__traceback__))
+    ours = [f", at {module}:{line}" for module, line in frames if module.startswith("reconciler.")]
+    place = ours[-1] if ours else ""
+    return f"unexpected {type(error).__name__}: {error}{place}"
 
 
 class InputRefused(Exception):

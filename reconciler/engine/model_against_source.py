@@ -5,7 +5,7 @@ import re
 from collections.abc import Mapping
 from functools import lru_cache
 
-from reconciler.domain.errors import Problem
+from reconciler.domain.errors import BUG, BUG_HINT, Problem, bug_text
 from reconciler.domain.manifest import Model, Target
 from reconciler.domain.sources.adapter_weights import CHANGES_BOTH, mismatch
 from reconciler.domain.sources.locked import LOCK_NAME, LockedSource, names_of
@@ -168,6 +168,10 @@ def other_task(model: Model, source: SourceModel) -> list[Problem]:
     message = f"its tokenizer has no {', '.join(lacking)}, by which it is asked in the language of a golden recording"
     hint = "leave these recordings out: the model was not trained in the language"
     return [_problem(model, "spec.gates", "SpeechTokenMissing", message, hint)] if lacking else []
+
+
+def unexpected(model: Model, error: Exception) -> Problem:
+    return _problem(model, "metadata.name", BUG, bug_text(error), BUG_HINT)
 
 
 def no_template(model: Model) -> Problem:

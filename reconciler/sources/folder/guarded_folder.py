@@ -14,7 +14,7 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 from typing import IO, Any, ParamSpec, TypeVar
 
-from reconciler.domain.errors import InputRefused, Problem
+from reconciler.domain.errors import BUG, BUG_HINT, InputRefused, Problem, ReconcilerError, bug_text
 from reconciler.domain.sources import lfs_pointer
 from reconciler.domain.text.escape import one_line
 from reconciler.domain.text.quoting import nearest
@@ -116,6 +116,10 @@ class FolderProblems:
             self.note(file, denied())
         except OSError as error:
             self.note(file, InputRefused("FileUnreadable", (error.strerror or str(error)).lower()))
+        except (ReconcilerError, MemoryError):
+            raise
+        except Exception as error:  # noqa: BLE001 - a mistake of ours harms the folder that brings it up, and no other
+            self.note(file, InputRefused(BUG, bug_text(error), BUG_HINT))
         return None
 
     def note(self, file: str, refused: InputRefused) -> None:
