@@ -1,6 +1,6 @@
 """What was measured of artifacts and releases on this machine: numbers and answers, never a judgement."""
 
-from dataclasses import dataclass, field
+from dataclasses import InitVar, dataclass, field
 from typing import Any
 
 from reconciler.domain import digest
@@ -105,8 +105,8 @@ class Fidelity:
     artifact: what is left is no work of rounding. `rounding_distance` is how far the matrix that lies furthest from the
     source's is from it, in units of plain rounding. Both are None where nothing is rounded. `when` is RFC 3339, UTC;
     "" in what earlier versions wrote. `unmeasured` says why there are no numbers, where they cannot be measured here.
-    `made_for` is the execution provider that the artifact is made for, "" for the CPU's: the numbers are the
-    processor's all the same.
+
+    `made_for` is accepted and dropped: versions of one day wrote it, and earlier ones refuse all numbers beside it.
     """
 
     build_key: str
@@ -119,7 +119,7 @@ class Fidelity:
     rounding_distance: float | None = None
     when: str = ""
     unmeasured: str = ""
-    made_for: str = ""
+    made_for: InitVar[str] = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -225,9 +225,11 @@ class Measured:
 
 @dataclass(frozen=True, kw_only=True)
 class Numbers:
-    """What gates are judged by: the numbers of an artifact and of a release, where there are any."""
+    """What gates are judged by: the numbers of an artifact and of a release, where there are any, and what the artifact
+    is: its precision, and the execution provider that it is made for ("": that is not known)."""
 
     precision: str
+    provider: str = ""
     fidelity: Fidelity | None = None
     measured: Measured | None = None
 
@@ -277,14 +279,15 @@ _ADDED = {
     **dict.fromkeys(
         ("tokenized", "decoded", "referenced", "released", "longest", "rounding_distance", "roundingDistance")
     ),
-    **dict.fromkeys(("unmeasured", "made_for", "madeFor"), ""),
+    "unmeasured": "",
     "asked": 0,
 }
 
 
 def without_nothing(plain: dict[str, Any]) -> dict[str, Any]:
     """The plain form of Fidelity or Measured for readers of earlier versions, which refuse a field that they do not
-    know: one that was added later is left out where it says nothing."""
+    know: one that was added later is left out where it says nothing. One that would always say something has no place
+    among them: it makes such a reader lose all numbers that stand beside it."""
     found = {name: held for name, held in plain.items() if name not in _ADDED or held != _ADDED[name]}
     for name in {"decoded", "referenced"}.intersection(found):
         found[name] = without_nothing(found[name])

@@ -37,7 +37,7 @@ from reconciler.engine.pass_context import PassContext
 from reconciler.engine.quarantine import quarantine_folder
 from reconciler.engine.record_writer import record_release, record_served, remember_retired
 from reconciler.engine.trust import is_refused, stored_digests
-from reconciler.gates.judgement import judge, needed, rejection_text, ways_out
+from reconciler.gates.judgement import judge_release, needed, rejection_text, ways_out
 from reconciler.host import durable
 from reconciler.host.ownership import make_plain
 
@@ -298,11 +298,11 @@ def require_compared(wanted: DesiredRelease, context: PassContext) -> None:
 
 def rejected(wanted: DesiredRelease, fidelity: Fidelity | None, measured: Measured | None) -> str:
     """Why these numbers fail the gates, each beside its bar; "" when they do not."""
-    return rejection_text(judge(wanted.gates, wanted.release.precision, fidelity, measured))
+    return rejection_text(judge_release(wanted.gates, wanted.release, fidelity, measured))
 
 
 def require(wanted: DesiredRelease, fidelity: Fidelity | None, measured: Measured | None) -> None:
-    verdicts = judge(wanted.gates, wanted.release.precision, fidelity, measured)
+    verdicts = judge_release(wanted.gates, wanted.release, fidelity, measured)
     if why := rejection_text(verdicts):
         raise GateFailed(why, hint=ways_out(verdicts))
 

@@ -8,7 +8,7 @@ from typing import Annotated, ClassVar
 from reconciler.domain.accepts import DIVERGENCE, RATIO, REASON, SHARE, About
 from reconciler.domain.gate_spec import Gate
 from reconciler.domain.measured import TEXTS_DIGEST, Numbers
-from reconciler.domain.targets import of_precision
+from reconciler.domain.targets import DEFAULT_PROVIDER, of_precision
 from reconciler.domain.text.names import camel
 from reconciler.domain.verdict import Verdict, at_least, at_most, inconclusive
 
@@ -27,6 +27,7 @@ DEFAULT_BARS = {
 # A row of weights, in units of what rounding to the nearest step costs on average: at most 1.2 for the tools' own, 2.3
 # where all weights of a block are equally large and int4 cuts half of them off. Codes that are one too high cost 3.5.
 MOST_ROUNDING = 2.75
+_BY_PROCESSOR = " (its graph, by the processor instead of {})"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,7 +75,7 @@ class FidelityGate(Gate):
             return
         bars = self._bars(numbers.precision)
         agreement, ratio = found.top1_agreement, found.perplexity_ratio
-        by = f" (its graph, by the processor instead of {found.made_for})" if found.made_for else ""
+        by = _BY_PROCESSOR.format(numbers.provider) if numbers.provider not in ("", DEFAULT_PROVIDER.name) else ""
         yield at_least(self.name, "top1Agreement", agreement, bars["min_top1_agreement"], f"top-1 agreement{by}")
         yield at_most(self.name, "meanKL", found.mean_kl, bars["max_mean_kl"], "mean KL divergence")
         yield at_most(self.name, "perplexityRatio", ratio, bars["max_perplexity_ratio"], "perplexity ratio")

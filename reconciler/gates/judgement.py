@@ -13,6 +13,7 @@ from reconciler.domain.gate_spec import Gate, GateSpec
 from reconciler.domain.measured import Fidelity, Measured, Numbers
 from reconciler.domain.plan import Plan
 from reconciler.domain.recorded import Recorded
+from reconciler.domain.release import Release
 from reconciler.domain.verdict import Verdict
 from reconciler.gates.decoding import DecodingGate
 from reconciler.gates.embeddings import EmbeddingsGate
@@ -79,10 +80,19 @@ def missing_measurements(spec: GateSpec, fidelity: Fidelity | None, measured: Me
 
 
 @lru_cache(REMEMBERED)
-def judge(spec: GateSpec, precision: str, fidelity: Fidelity | None, measured: Measured | None) -> tuple[Verdict, ...]:
+def judge(
+    spec: GateSpec, precision: str, fidelity: Fidelity | None, measured: Measured | None, provider: str = ""
+) -> tuple[Verdict, ...]:
     """In the order in which the gates are measured; one verdict a bar."""
-    numbers = Numbers(precision=precision, fidelity=fidelity, measured=measured)
+    numbers = Numbers(precision=precision, provider=provider, fidelity=fidelity, measured=measured)
     return tuple(verdict for gate in gates_of(spec) for verdict in gate.judge(numbers))
+
+
+def judge_release(
+    spec: GateSpec, release: Release, fidelity: Fidelity | None, measured: Measured | None
+) -> tuple[Verdict, ...]:
+    """The same of a release, which knows what its artifact is."""
+    return judge(spec, release.precision, fidelity, measured, release.recipe.target.execution_provider)
 
 
 def rejections(verdicts: Iterable[Verdict]) -> tuple[Verdict, ...]:
@@ -112,7 +122,7 @@ def verdicts_of(wanted: DesiredRelease, recorded: Recorded) -> tuple[Verdict, ..
     fidelity, measured = known_numbers(wanted, recorded)
     if fidelity is None and measured is None:
         return ()
-    return judge(wanted.gates, wanted.release.precision, fidelity, measured)
+    return judge_release(wanted.gates, wanted.release, fidelity, measured)
 
 
 def with_verdicts(desired: Desired, recorded: Recorded) -> Desired:

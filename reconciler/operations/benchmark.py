@@ -22,7 +22,7 @@ from reconciler.engine.machine import Machine, assemble, locked_again, machine_n
 from reconciler.engine.planning import Snapshot
 from reconciler.engine.resolve import Source
 from reconciler.gates.benchmark import Benched, BenchMachine, Run, filled, golden_answers, together
-from reconciler.gates.judgement import judge
+from reconciler.gates.judgement import judge_release
 from reconciler.gates.load import LoadGate
 from reconciler.gates.longest_prompt import LongestPromptProbe
 from reconciler.gates.performance import PerformanceGate
@@ -191,7 +191,7 @@ class _Measuring:
     def _verdicts(self, measured: Measured) -> tuple[Verdict, ...]:
         """The gates' verdicts on the recorded measurements, or on these where none is recorded."""
         known = filled(self._look.recorded.measured.releases.get(self._release.digest), measured)
-        return judge(self._wanted.gates, self._release.precision, self._fidelity, known)
+        return judge_release(self._wanted.gates, self._release, self._fidelity, known)
 
     def _run(self, folder: str, lengths: tuple[int, ...], number: int) -> Run:
         """Golden prompts are asked in the first run only: their answers are greedy."""

@@ -14,7 +14,7 @@ from reconciler.engine.machine import Machine, stored_artifact
 from reconciler.engine.planning import Snapshot
 from reconciler.fleet.inventory import Inventory
 from reconciler.gates import reference as references
-from reconciler.gates.judgement import judge
+from reconciler.gates.judgement import judge_release
 from reconciler.host.clock import now
 from reconciler.machine_reports.statement import RECEIPT
 from reconciler.manifests.parsed import Parsed
@@ -52,7 +52,7 @@ class Signer:
         key = release.recipe.build_key
         fidelity, measured = known.fidelity.get(key), known.releases.get(release.digest)
         reference = machine.records.reference(key)
-        verdicts = judge(wanted.gates, release.precision, fidelity, measured)
+        verdicts = judge_release(wanted.gates, release, fidelity, measured)
         build = Build(
             artifact=stored_artifact(machine, key).digest,
             repository=str(settings.address),

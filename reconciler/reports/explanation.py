@@ -11,7 +11,7 @@ from reconciler.domain.recorded import Condition, Recorded
 from reconciler.domain.release import Artifact
 from reconciler.domain.text.escape import for_terminal
 from reconciler.domain.text.units import size_text
-from reconciler.gates.judgement import judge, known_numbers
+from reconciler.gates.judgement import judge_release, known_numbers
 from reconciler.reports.text import Shown, built_by, tally, verdict_sign
 from reconciler.reports.view import View, origin_view, verdict_view
 
@@ -69,7 +69,7 @@ def _bars(wanted: DesiredRelease, recorded: Recorded) -> list[View]:
     release, (fidelity, measured) = wanted.release, known_numbers(wanted, recorded)
     times = {**(measured.times if measured else {}), "fidelity": fidelity.when if fidelity else ""}
     views = []
-    for verdict in judge(wanted.gates, release.precision, fidelity, measured):
+    for verdict in judge_release(wanted.gates, release, fidelity, measured):
         view = verdict_view(verdict) | {"misses": list(verdict.misses), "measured": None, "runtime": {}}
         if verdict.number is not None:  # without an answer to each golden prompt the whole gate is open
             runtime = measured.load.runtime if measured and measured.load else {}

@@ -8,9 +8,12 @@ import pytest
 
 from reconciler.backends.foundry.folder import marker_from_json, marker_to_json
 from reconciler.conversion.order import ORDER
+from reconciler.domain import measured
 from reconciler.domain.layout import Layout
+from reconciler.domain.plain_data import as_dict, field_names
 from reconciler.fleet.inventory_form import inventory_view, read_inventory
 from reconciler.host.codec import Codec, seal, unseal
+from reconciler.registry.provenance import numbers_in
 from reconciler.state import forms
 from reconciler.state.documents import Stored
 from reconciler.state.progress import delivery_progress, scrub_progress
@@ -65,6 +68,42 @@ def test_all_records_together(tmp_path: Path) -> None:
     path.unlink()
     scrub_progress(layout).write(scrubbed)
     assert path.read_bytes() == before
+
+
+NUMBERS = {
+    measured.Fidelity: "build_key prompts positions top1_agreement mean_kl perplexity_ratio wiring_kl rounding_distance"
+    " when unmeasured",
+    measured.Measured: "release build_key load answers rendered speeds speed_memory_bytes endured tokenized decoded"
+    " referenced times refused asked right released longest",
+    measured.Measurements: "load_seconds first_token_seconds tokens_per_second prompt_tokens completion_tokens"
+    " peak_memory_bytes takes_system runtime",
+    measured.Speed: "wanted_tokens prompt_tokens first_token_seconds tokens_per_second",
+    measured.Endured: "requests growth_bytes drift crashed",
+    measured.Tokenized: "texts tried differing decomposed shortest source served",
+    measured.Decoded: "method positions longest median_kl unmeasured asked",
+    measured.Referenced: "method positions median_kl source_kl built_kl agreed built_agreed unmeasured",
+    measured.Released: "before loaded after",
+    measured.LongestPrompt: "tokens claimed limit",
+}
+
+
+@pytest.mark.parametrize("kind", NUMBERS, ids=lambda kind: kind.__name__)
+def test_numbers_are_written_in_fields_that_earlier_versions_read(kind: type) -> None:
+    """Commit 3cb7459 knows these. One number with another field makes it refuse all that stand beside it: in records,
+    inventories, and beside artifacts in a registry. What has to be known of an artifact belongs into its recipe."""
+    assert field_names(kind) == tuple(NUMBERS[kind].split())
+
+
+def test_a_field_that_versions_of_one_day_wrote_is_dropped() -> None:
+    record = unseal((RECORDS / "measurements.json").read_bytes())
+    inventory = json.loads((HERE / "inventory.json").read_bytes())
+    expected, told = forms.MEASUREMENTS.read(record), read_inventory(json.dumps(inventory).encode(), "x.json")
+    (number,) = expected.fidelity.values()
+    record["fidelity"][0]["made_for"] = inventory["fidelity"][0]["madeFor"] = "CUDAExecutionProvider"
+    assert forms.MEASUREMENTS.read(record) == expected
+    assert read_inventory(json.dumps(inventory).encode(), "x.json") == told
+    beside = json.dumps(as_dict(number) | {"made_for": "CUDAExecutionProvider"}).encode()
+    assert numbers_in(beside, number.build_key) == number
 
 
 def test_older_records_lack_the_newer_fields() -> None:

@@ -8,6 +8,7 @@ import reconciler
 from reconciler.domain.desired import DesiredRelease
 from reconciler.domain.failures import RememberedFailure
 from reconciler.domain.gate_spec import GateSpec
+from reconciler.domain.manifest import Target
 from reconciler.domain.measured import (
     TEXTS_DIGEST,
     Endured,
@@ -21,7 +22,7 @@ from reconciler.domain.measured import (
 from reconciler.domain.targets import CONVERTIBLE, PRECISIONS
 from reconciler.gates.endurance import EnduranceGate
 from reconciler.gates.fidelity import DEFAULT_BARS, FidelityGate
-from reconciler.gates.judgement import judge, needed, rejection_text, rejections
+from reconciler.gates.judgement import judge, judge_release, needed, rejection_text, rejections
 from reconciler.gates.load import LoadGate
 from reconciler.gates.performance import PerformanceGate
 from reconciler.gates.prompts import GoldenPrompt, PromptsGate
@@ -349,3 +350,17 @@ def test_what_serves_is_mended_though_it_could_not_be_measured() -> None:
 
 def test_every_precision_that_can_be_converted_has_default_bars_of_its_own() -> None:
     assert set(DEFAULT_BARS) == set(CONVERTIBLE)
+
+
+@pytest.mark.parametrize(
+    ("target", "said"),
+    [
+        (Target(), "top-1 agreement 1,"),
+        (Target(device="gpu", execution_provider="CUDAExecutionProvider"), "by the processor instead of CUDA"),
+    ],
+)
+def test_numbers_of_the_processor_say_so_where_another_provider_serves(target: Target, said: str) -> None:
+    """Its recipe knows what an artifact is made for, of ready ones too; the numbers do not repeat it."""
+    one = release()
+    made = replace(one, recipe=replace(one.recipe, target=target))
+    assert said in judge_release(GateSpec(), made, GOOD, None)[0].message

@@ -16,7 +16,7 @@ from collections.abc import Callable
 from typing import Any
 
 from reconciler.conversion.order import Order
-from reconciler.conversion.worker.artifact_graph import float_type, graph_name, made_for
+from reconciler.conversion.worker.artifact_graph import float_type, graph_name
 from reconciler.conversion.worker.artifact_logits import SPARE, artifact_logits
 from reconciler.conversion.worker.divergence import Divergence
 from reconciler.conversion.worker.read_back import rounded_matrices
@@ -66,7 +66,6 @@ def compare(order: Order) -> dict[str, Any]:
         "perplexity_ratio": served.perplexity_ratio,
         "wiring_kl": wiring.mean_kl if wiring else None,
         "rounding_distance": source.furthest if precision.rounded else None,
-        "made_for": made_for(artifact),
         "reference": (found := answers.reference()) and as_dict(found),
     }
 

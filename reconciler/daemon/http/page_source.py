@@ -25,7 +25,7 @@ from reconciler.domain.text.units import size_text
 from reconciler.domain.verdict import Verdict
 from reconciler.engine.job import who_works
 from reconciler.engine.pass_result import PassResult
-from reconciler.gates.judgement import judge
+from reconciler.gates.judgement import judge_release
 from reconciler.host.clock import now, text_of
 from reconciler.host.disk_usage import bytes_below
 from reconciler.reports.benchmark.drawing import is_plain
@@ -241,7 +241,7 @@ def _verdicts(
     for digest, release in releases if wanted is not None else ():
         numbers = recorded.measured.fidelity.get(release.recipe.build_key), recorded.measured.releases.get(digest)
         if wanted is not None and any(one is not None for one in numbers):
-            found[digest] = judge(wanted.gates, release.precision, *numbers)
+            found[digest] = judge_release(wanted.gates, release, *numbers)
     return found
 
 
