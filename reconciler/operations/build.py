@@ -22,6 +22,7 @@ from reconciler.domain.errors import Paused, Problem, ReconcilerError, RuntimeUn
 from reconciler.domain.layout import CLAIMS, WORK
 from reconciler.domain.machine.registries import LOCAL, RegistrySettings
 from reconciler.domain.manifest import NodeSelector
+from reconciler.domain.measured import MeasurementSet
 from reconciler.domain.plan import Held, Outcome
 from reconciler.domain.targets import DEFAULT_PROVIDER
 from reconciler.engine.executor import carry_out
@@ -34,6 +35,8 @@ from reconciler.engine.reconciler import beginning
 from reconciler.engine.registries import RegistryLookup
 from reconciler.engine.steps import Steps
 from reconciler.fleet.inventory_form import read_inventories
+from reconciler.gates.fidelity import FidelityGate
+from reconciler.gates.judgement import judge_release
 from reconciler.host import durable
 from reconciler.manifests.parsed import Parsed
 from reconciler.manifests.selector import labels_of, mismatch
@@ -48,6 +51,8 @@ if TYPE_CHECKING:  # it loads where a registry is asked
 THERE, PUSHED, FAILED, WAITS = "there", "pushed", "failed", "held"
 _WORK = (FetchSource, Convert, MeasureCandidate)
 _NOT_HERE = "ProviderMissing"
+_UNKNOWN = "neither compared with its source nor loaded: this machine lacks {}, so nothing is known of it"
+_HOW_TO_KNOW = "build it on a machine that has the provider, or have it compared (a ready model: `original`)"
 AHEAD = 1  # conversions that wait for their turn, so that the converter stays warm
 
 
@@ -323,8 +328,8 @@ class _Builder:
         return built(status=PUSHED, message=f"{where}; {proved.message}" if proved.message else where)
 
     def _prove(self, change: VerifyCandidate, wanted: DesiredRelease, context: PassContext) -> None:
-        """What is made for a GPU need not load where it is built: it was compared with its source, and each machine
-        that pulls it loads it before it serves."""
+        """What is made for a GPU need not load where it is built, if it was compared with its source: each machine
+        that pulls it loads it before it serves. Of what was neither compared nor loaded nothing is known."""
         try:
             carry_out(change, context)
         except RuntimeUnavailable as error:
@@ -332,6 +337,9 @@ class _Builder:
             # guard: only what lacks its provider is pushed without being loaded
             if error.code != _NOT_HERE or provider == DEFAULT_PROVIDER.name:
                 raise
+            # guard: what was neither compared nor loaded is not pushed
+            if not _is_compared(wanted, context.known()):
+                raise RuntimeUnavailable(_UNKNOWN.format(provider), hint=_HOW_TO_KNOW, code=_NOT_HERE) from error
             raise Paused(f"not loaded here, where {provider} is missing: whoever pulls it does that") from error
 
     def _signed(
@@ -371,6 +379,13 @@ class _Builder:
         """What the rehearsal has left: the disk is for the next one."""
         keep = (*self._workers.folders, CLAIMS, *([WORK] if self._queue.alive else []))
         durable.empty(self._machine.layout.staging, keep=keep)
+
+
+def _is_compared(wanted: DesiredRelease, known: MeasurementSet) -> bool:
+    """Whether its fidelity gate judged numbers."""
+    numbers = known.fidelity.get(_key(wanted)), known.releases.get(wanted.release.digest)
+    verdicts = judge_release(wanted.gates, wanted.release, *numbers)
+    return any(one.gate == FidelityGate.name and one.number is not None for one in verdicts)
 
 
 def _key(wanted: DesiredRelease) -> str:

@@ -113,6 +113,7 @@ MUTANTS = (
     _("what is converted asks for the provider of its recipe", "tests/conversion/test_checks.py"),
     _("rounded weights are read by an operator that the provider has", "tests/conversion/test_checks.py"),
     _("only what lacks its provider is pushed without being loaded", "tests/operations/test_builder.py"),
+    _("what was neither compared nor loaded is not pushed", "tests/operations/test_builder.py"),
     _("tensors do not overlap", _FOLDERS),
     _("a tensor has the size of its shape", _FOLDERS),
     _("tensors are counted", _FOLDERS),

@@ -20,7 +20,8 @@ from reconciler.operations import build_claims
 from reconciler.operations.build import BuildResult, Shard, build
 from reconciler.registry import claims
 from reconciler.sources.manifests import load
-from tests.crash.stand_ins import StandInConverter, StandInFoundry, make_runtime, options
+from tests.backends.test_served_files import edited
+from tests.crash.stand_ins import TREE, StandInConverter, StandInFoundry, make_runtime, options
 from tests.machine import TestMachine
 from tests.registry.places import REPOSITORY
 from tests.registry_server import FakeRegistry, Fault, _Handler
@@ -190,3 +191,26 @@ def test_what_does_not_load_is_not_pushed(two: tuple[Builder, Builder], fake: Fa
     result = one.run(runtime=lambda cache, scratch, log: Refusing(cache, scratch=scratch, log=log))
     assert [("requires X" in one.message, one.status) for one in result.builds] == [(True, "failed")] * 3
     assert built(fake) == set()
+
+
+WEBGPU = "WebGpuExecutionProvider"
+OPTIONS = {"model.decoder.session_options.provider_options": [{"webgpu": {}}]}
+
+
+def test_what_was_neither_compared_nor_loaded_is_not_pushed(
+    two: tuple[Builder, Builder], fake: FakeRegistry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing is known of it then: where a manifest skips the comparison, as for a ready model without an original."""
+    one, _ = two
+    monkeypatch.setitem(TREE, "genai_config.json", edited(OPTIONS))
+    target, skipped = f"  target: {{executionProvider: {WEBGPU}}}\n", "  gates: [{fidelity: {skip: it takes long}}]\n"
+    for name, more in (("a", target), ("b", target + skipped)):
+        one.machine.declare(name, source=f"../model-{name}", more=more)
+    (one.machine.manifests / "c.yaml").unlink()
+    result = one.run(runtime=lambda cache, scratch, log: Refusing(cache, scratch=scratch, log=log))
+    said = {built.variant: (built.status, built.message) for built in result.builds}
+    assert said["a-int4"][0] == "pushed", said
+    assert f"not loaded here, where {WEBGPU} is missing" in said["a-int4"][1]
+    assert said["b-int4"][0] == "failed"
+    assert said["b-int4"][1].startswith(f"neither compared with its source nor loaded: this machine lacks {WEBGPU}")
+    assert len(built(fake)) == 1
