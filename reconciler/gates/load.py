@@ -25,8 +25,9 @@ from reconciler.domain.measured import (
 from reconciler.domain.targets import DEFAULT_PROVIDER, EMBEDDINGS, SPEECH, TASKS, provider_of
 from reconciler.domain.verdict import NO_MEMORY_FIGURE, Verdict, at_most, compared, inconclusive
 from reconciler.gates.embeddings import cosine, embedded
+from reconciler.gates.recording import a_tone
 from reconciler.gates.runtime import RegisteredCandidate, RuntimeGate
-from reconciler.gates.speech import a_tone, hear
+from reconciler.gates.speech import hear
 
 _FELL_BACK = "check the driver and what `reconciler doctor` lists; a variant for the CPU is smaller and honest"
 USER = (("user", "Hello! Who are you?"),)

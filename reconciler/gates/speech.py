@@ -1,17 +1,11 @@
 """The speech gate: golden recordings, and the words that a candidate must hear in them. What it hears is kept as it is,
-so that other words judge it again without another hearing; it stays on the machine, as answers do.
-
-`refused_recording` says which recordings are taken: what Foundry Local was seen to hear.
+so that other words judge it again without another hearing; it stays on the machine, as answers do. Which recordings
+are taken, `gates.recording` says.
 """
 
-import contextlib
-import io
-import wave
-from array import array
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from math import pi, sin
 from typing import Any, ClassVar
 
 from reconciler.domain import digest
@@ -23,8 +17,6 @@ from reconciler.gates.runtime import RegisteredCandidate, RuntimeGate
 
 HEARD = ("exact", "contains")  # the ways in which words are compared
 ENGLISH = "en"
-RATE = 16_000  # samples a second that a model hears; the runtime makes fewer of more, and never more of fewer
-SHORTEST, WINDOW = 0.1, 30  # seconds: what is enough to be heard, and what a Whisper hears of any recording
 MOST_MISSES = 5  # golden recordings that a verdict names
 TEXT_SHOWN = 120  # characters of a text in a message
 LONGEST_TEXT = 4_096  # characters of what was heard that are kept
@@ -106,43 +98,6 @@ def hear(candidate: RegisteredCandidate, audio: bytes, language: str = ENGLISH) 
 
 def wanted_text(case: GoldenRecording) -> str:
     return f"{'exactly' if case.check == 'exact' else 'to contain'} {_quoted(case.expected)}"
-
-
-def refused_recording(audio: bytes) -> str:
-    """What was expected instead of a recording that a model cannot hear; "" for one that it can."""
-    try:
-        with wave.open(io.BytesIO(audio)) as file:
-            channels, width, rate, frames = file.getparams()[:4]
-            held = len(file.readframes(frames))
-    except (wave.Error, EOFError, ValueError):
-        return "a WAV file of plain samples (PCM), got something else"
-    if width != 2 or channels not in (1, 2):
-        return f"one or two channels of 16 bits, got {channels} of {8 * width}"
-    if rate < RATE:
-        return f"at least {RATE:,} samples a second, got {rate:,}"
-    if held < SHORTEST * rate * channels * width:
-        return f"at least {SHORTEST:g} s of sound, got {held / (rate * channels * width):.2f} s"
-    return ""
-
-
-def unheard(audio: bytes) -> str:
-    """What is not heard of a recording, in words; "" where all of it is, or where its length is not known."""
-    with contextlib.suppress(wave.Error, EOFError, ValueError), wave.open(io.BytesIO(audio)) as file:
-        seconds = file.getnframes() / file.getframerate()
-        return f"of {seconds:.0f} s only the first {WINDOW} are heard" if seconds > WINDOW else ""
-    return ""
-
-
-def a_tone(seconds: float = 1.0, frequency: float = 440.0) -> bytes:
-    """A recording that says nothing: to see that a model hears at all."""
-    samples = array("h", (int(8_000 * sin(2 * pi * frequency * at / RATE)) for at in range(int(RATE * seconds))))
-    made = io.BytesIO()
-    with wave.open(made, "wb") as file:
-        file.setnchannels(1)
-        file.setsampwidth(2)
-        file.setframerate(RATE)
-        file.writeframes(samples.tobytes())
-    return made.getvalue()
 
 
 def _miss(case: GoldenRecording, heard: str) -> str:

@@ -10,7 +10,8 @@ from reconciler.domain.gate_spec import Gate, GateSpec
 from reconciler.domain.text.quoting import shown
 from reconciler.gates.embeddings import EmbeddingsGate, GoldenText
 from reconciler.gates.prompts import CHECKS, GoldenPrompt, PromptsGate
-from reconciler.gates.speech import HEARD, GoldenRecording, SpeechGate, refused_recording
+from reconciler.gates.recording import refused_recording
+from reconciler.gates.speech import HEARD, GoldenRecording, SpeechGate
 from reconciler.manifests.declaration import Declaration, ProblemLog
 from reconciler.manifests.described import value_of
 from reconciler.manifests.gate_schema import (

@@ -127,6 +127,10 @@ def audio(*steps: object, **beside: object) -> Break:
     return lambda folder: (folder / AUDIO).write_text(text)
 
 
+def outer(value: object) -> Break:
+    return lambda folder: (folder / AUDIO).write_text(json.dumps({"feature_extraction": value}))
+
+
 def step(kind: object, **attributes: object) -> dict[str, object]:
     return {"operation": {"type": kind, "attrs": attributes}}
 
@@ -160,6 +164,10 @@ HEARING: dict[str, tuple[Break, str]] = {
     "no sound": (gone(AUDIO), "AudioProcessorRefused"),
     "sound that is no JSON": (lambda folder: (folder / AUDIO).write_text("{"), "JsonInvalid"),
     "a list of sound": (lambda folder: (folder / AUDIO).write_text("[]"), "JsonInvalid"),
+    "a list in the place of steps": (outer(["sequence"]), "AudioProcessorRefused"),
+    "a word in the place of steps": (outer("sequence"), "AudioProcessorRefused"),
+    "nothing in the place of steps": (outer(None), "AudioProcessorRefused"),
+    "steps by another name": (outer({"steps": []}), "AudioProcessorRefused"),
     "no steps": (audio(), "AudioProcessorRefused"),
     "too many steps": (audio(*[step("AudioDecoder")] * 9), "AudioProcessorRefused"),
     "something beside them": (audio(step("AudioDecoder"), library="evil.so"), "AudioProcessorRefused"),

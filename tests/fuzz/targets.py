@@ -28,6 +28,7 @@ from reconciler.domain.sources.model_config import complaints
 from reconciler.domain.sources.source_model import SourceModel
 from reconciler.fleet.inventory_form import InventoryInvalid, inventory_view, read_inventory
 from reconciler.gates.prompts import GoldenPrompt, passes, pattern_refusal, schema_refusal
+from reconciler.gates.recording import refused_recording, unheard
 from reconciler.host.codec import Damaged, Misformed, seal, unseal
 from reconciler.manifests import gate_rules, loader, lock_file
 from reconciler.manifests.declaration import ProblemLog
@@ -37,6 +38,7 @@ from reconciler.registry import archive, artifact, bundle, oci_tar, provenance
 from reconciler.sources import model_signature
 from reconciler.sources.facts import model_facts, read_model_facts
 from reconciler.sources.folder import safetensors_header
+from reconciler.sources.folder.speech import check_audio_processor
 from reconciler.sources.git import objects as git_objects
 from reconciler.sources.git.address import checked_branch, checked_path, checked_url
 from reconciler.sources.git.objects import MirrorBroken
@@ -51,8 +53,10 @@ from tests.bad_inputs.manifests import GOOD, GROUPS
 from tests.daemon.requests import read_request
 from tests.documents.test_previous_version import FORMS, RECORDS
 from tests.fleet.test_inventory import inventory
+from tests.gates.test_recording import head_of
 from tests.manifests.test_parse import around, model
 from tests.planner.world import World
+from tests.ready_onnx import HEARD_BY
 from tests.registry.test_archive import DECLARED, attached_to, entries, good, manifest, packed
 
 SMALL = 4_000  # bytes of a seed: large ones are slow, and tests/bad_inputs has them
@@ -101,6 +105,9 @@ class _Weights:
     def __init__(self, data: bytes) -> None:
         self._data = data
 
+    def exists(self, _: str) -> bool:
+        return True
+
     def size(self, _: str) -> int:
         return len(self._data)
 
@@ -111,6 +118,15 @@ class _Weights:
 
 def _safetensors(data: bytes) -> None:
     safetensors_header.read_shapes(_Weights(data), "w")  # type: ignore[arg-type]
+
+
+def _audio_processor(data: bytes) -> None:
+    check_audio_processor(_Weights(data))  # type: ignore[arg-type]
+
+
+def _recorded(data: bytes) -> None:
+    for said in (refused_recording(data), unheard(data)):
+        assert said.isprintable(), said
 
 
 def _header(data: bytes) -> None:
@@ -345,6 +361,10 @@ TARGETS = {
         share=3,
     ),
     "safetensors header": Target(run=_header, seeds=[_json(_HEADER)], refusals=(InputRefused,), share=3),
+    "audio_processor_config.json": Target(
+        run=_audio_processor, seeds=[_json({"feature_extraction": {"sequence": HEARD_BY}})], refusals=(InputRefused,)
+    ),
+    "recording": Target(run=_recorded, seeds=[head_of() + bytes(8), head_of(extended=True) + bytes(8)], share=3),
     "lock file": Target(run=lock_file.read, seeds=[_json(_LOCK)], refusals=(lock_file.LockInvalid,), share=2),
     "inventory": Target(
         run=lambda data: read_inventory(data, "a.json"),

@@ -1,10 +1,7 @@
-"""The speech gate: what is heard and what should be, that other words need no new hearing; which recordings are taken;
-and the load gate of models that hear."""
+"""The speech gate: what is heard and what should be, that other words need no new hearing; and the load gate of
+models that hear."""
 
-import io
 import json
-import wave
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -18,8 +15,9 @@ from reconciler.domain.targets import CHAT, SPEECH
 from reconciler.domain.verdict import Verdict
 from reconciler.gates.judgement import gates_of
 from reconciler.gates.load import LoadGate
+from reconciler.gates.recording import a_tone
 from reconciler.gates.runtime import MeasuringRuntime, RegisteredCandidate
-from reconciler.gates.speech import GoldenRecording, SpeechGate, a_tone, refused_recording, unheard
+from reconciler.gates.speech import GoldenRecording, SpeechGate
 
 HELD = Measured(release="", build_key="")
 HELLO = GoldenRecording(name="a.wav", audio=b"hello", check="contains", expected="world")
@@ -97,43 +95,6 @@ def test_only_a_model_that_hears_is_asked() -> None:
     gate = SpeechGate(cases=(HELLO,), min_pass=1)
     assert gate not in gates_of(GateSpec.of(gate, task=CHAT))
     assert [one.name for one in gates_of(GateSpec.of(gate, task=SPEECH))] == ["load", "tokenizer", "speech"]
-
-
-def recording(frames: int = 16_000, channels: int = 1, width: int = 2, rate: int = 16_000) -> bytes:
-    made = io.BytesIO()
-    with wave.open(made, "wb") as file:
-        file.setparams((channels, width, rate, 0, "NONE", ""))
-        file.writeframes(bytes(frames * channels * width))
-    return made.getvalue()
-
-
-RECORDINGS: dict[str, tuple[Callable[[], bytes], str]] = {
-    "as a model hears": (recording, ""),
-    "of a compact disc": (lambda: recording(rate=44_100, channels=2), ""),
-    "a tone": (a_tone, ""),
-    "too few samples": (lambda: recording(rate=8_000), "at least 16,000 samples a second, got 8,000"),
-    "8 bits": (lambda: recording(width=1), "16 bits, got 1 of 8"),
-    "24 bits": (lambda: recording(width=3), "16 bits, got 1 of 24"),
-    "many channels": (lambda: recording(channels=6), "one or two channels"),
-    "nothing": (lambda: recording(frames=0), "0.1 s of sound, got 0.00 s"),
-    "a moment": (lambda: recording(frames=800), "0.1 s of sound, got 0.05 s"),
-    "cut off": (lambda: recording()[:60], "0.1 s of sound"),
-    "another kind": (lambda: b"ID3" + bytes(100), "a WAV file of plain samples"),
-    "text": (lambda: b"hello", "a WAV file of plain samples"),
-    "empty": (lambda: b"", "a WAV file of plain samples"),
-}
-
-
-@pytest.mark.parametrize("case", RECORDINGS)
-def test_which_recordings_are_taken(case: str) -> None:
-    make, why = RECORDINGS[case]
-    assert why in refused_recording(make())
-    assert bool(why) == bool(refused_recording(make()))
-
-
-def test_a_long_recording_is_heard_in_part() -> None:
-    assert unheard(recording(frames=31 * 16_000)) == "of 31 s only the first 30 are heard"
-    assert {unheard(recording()), unheard(b"ID3"), unheard(recording(frames=0))} == {""}
 
 
 def test_it_loads_where_it_hears_a_tone(tmp_path: Path) -> None:

@@ -8,7 +8,8 @@ import pytest
 
 from reconciler.engine.resolve import resolve
 from reconciler.gates.embeddings import EmbeddingsGate, GoldenText
-from reconciler.gates.speech import GoldenRecording, SpeechGate, a_tone
+from reconciler.gates.recording import a_tone
+from reconciler.gates.speech import GoldenRecording, SpeechGate
 from reconciler.host.stamps import StampBook
 from reconciler.manifests.parsed import Parsed
 from reconciler.sources.manifests import load

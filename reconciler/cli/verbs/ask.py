@@ -19,7 +19,8 @@ from reconciler.domain.observed import TASK, Registration
 from reconciler.domain.targets import EMBEDDINGS, SPEECH
 from reconciler.domain.text.escape import for_terminal
 from reconciler.domain.text.names import model_of
-from reconciler.gates.speech import ENGLISH, LANGUAGES, unheard
+from reconciler.gates.recording import unheard
+from reconciler.gates.speech import ENGLISH, LANGUAGES
 from reconciler.reports.view import FORMAT_VERSION, camel_view
 
 LARGEST_RECORDING = 64 << 20  # bytes

@@ -27,8 +27,8 @@ def check_audio_processor(folder: Folder) -> str:
         raise InputRefused("AudioProcessorRefused", "missing: the model would hear nothing", _BUILD)
     found = read_object(folder, AUDIO_PROCESSOR)
     outer = found.get("feature_extraction")
-    steps = outer.get("sequence") if isinstance(outer, dict) else None
-    if found.keys() != {"feature_extraction"} or outer is None or outer.keys() != {"sequence"}:
+    steps = outer.get("sequence") if isinstance(outer, dict) and outer.keys() == {"sequence"} else None
+    if found.keys() != {"feature_extraction"} or steps is None:
         raise _refused("expected `feature_extraction` with a `sequence`, and nothing else")
     if not (isinstance(steps, list) and 0 < len(steps) <= MOST_STEPS):
         raise _refused(f"feature_extraction.sequence: expected 1 to {MOST_STEPS} steps")
