@@ -34,6 +34,7 @@ class CatalogModel:
     version: int
     files: dict[str, bytes]
     alias: str = "tiny"
+    size: int | None = None  # as the catalog has it; 0: it has none
 
     @property
     def asset(self) -> str:
@@ -41,7 +42,8 @@ class CatalogModel:
 
     def summary(self) -> dict[str, Any]:
         metadata = {"modelType": "ONNX", "quantization": ["int4"], "device": "cpu"}
-        metadata |= {"executionProvider": "CPUExecutionProvider", "fileSizeBytes": sum(map(len, self.files.values()))}
+        size = sum(map(len, self.files.values())) if self.size is None else self.size
+        metadata |= {"executionProvider": "CPUExecutionProvider"} | ({"fileSizeBytes": size} if size else {})
         return {
             "assetId": self.asset,
             "name": self.name,

@@ -49,7 +49,7 @@ def test_one_that_is_cut_goes_on_and_is_charged_once(tmp_path: Path) -> None:
     )
     source = LockedSource(kind="catalog", repo="tiny", revision="3", ready=True, files=locked)
     with CatalogServer(folder=tmp_path / "certificates").running() as server:
-        server.give("tiny", 3, tmp_path / "model")
+        server.give("tiny", 3, tmp_path / "model").size = 0  # the lock knows it
 
         def download(meter: Charging) -> int:
             server.parts.clear()
@@ -71,12 +71,26 @@ def test_one_that_is_cut_goes_on_and_is_charged_once(tmp_path: Path) -> None:
     assert second.charged == pytest.approx(total - here, abs=2 * MIB)
 
 
-def test_what_is_told_late_is_no_new_beginning() -> None:
-    told: list[int] = []
-    reached = Reached(10, told.append)
-    for count in (0, 4, 10, 30, 20, 40, 40):
+# What was here; each count that the SDK tells of, beside what lies there then; what is passed on.
+COUNTS: dict[str, tuple[int, tuple[tuple[int, int], ...], list[int]]] = {
+    "nothing was here": (0, ((0, 0), (2, 0), (6, 0), (4, 0), (6, 0)), [0, 2, 6, 6, 6]),
+    "it goes on": (10, ((0, 10), (10, 10), (30, 10), (20, 10), (40, 40)), [10, 10, 30, 30, 40]),
+    "it goes on, file by file": (100, ((0, 100), (1, 100), (102, 100), (104, 100)), [100, 100, 102, 104]),
+    "it begins anew": (100, ((0, 100), (1, 100), (3, 1), (2, 1), (5, 1)), [100, 100, 3, 3, 5]),
+    "it begins a file anew": (100, ((0, 100), (40, 100), (42, 60), (62, 60)), [100, 100, 60, 62]),
+}
+
+
+@pytest.mark.parametrize("case", COUNTS)
+def test_each_count_is_passed_on(case: str) -> None:
+    """Without one nobody knows that it lives, and no rate or budget acts."""
+    here, counts, expected = COUNTS[case]
+    told, lies = list[int](), [here]
+    reached = Reached(here, lambda: lies[-1], told.append)
+    for count, held in counts:
+        lies.append(held)
         reached(count)
-    assert told == [30, 40]
+    assert told == expected
 
 
 def state(size: int = 100, came: int = 3, magic: bytes = b"FLDS", version: int = 1) -> bytes:

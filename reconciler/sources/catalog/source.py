@@ -111,8 +111,10 @@ class Catalog:
             self._child.kill()
 
     def _fetched(self, source: LockedSource, beside: str, on_bytes: Callable[[int], None]) -> str:
-        """The folder with its files."""
-        order = {"name": source.repo, "version": source.revision, "folder": os.path.join(beside, SDK_FOLDER)}
+        """The folder with its files. Their size is the lock's, 0 where that is being written: the catalog may
+        tell of none, or of another."""
+        order: dict[str, Any] = {"name": source.repo, "version": source.revision, "size": source.size}
+        order["folder"] = os.path.join(beside, SDK_FOLDER)
         return str(self._ask("fetch", order, str(source), on_bytes, LONGEST)["folder"])
 
     def _ask(

@@ -8,6 +8,7 @@ import hashlib
 import os
 import stat
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from reconciler.domain.errors import InputRefused
@@ -21,17 +22,24 @@ MOST_FILES = 10_000
 
 
 class Reached:
-    """Passes on how far a download is, from what is `here`. The SDK tells of that as if it came; and it brings pieces
-    side by side and tells of them in any order: one that it tells of late counts when the next is told of."""
+    """Passes on how far a download is: each time that the SDK tells of it, which is a sign of life and lets a rate act,
+    the most so far. It brings pieces side by side and tells of them in any order.
 
-    def __init__(self, here: int, on_bytes: Callable[[int], None]) -> None:
-        self._on_bytes, self._most = on_bytes, here
+    What is `here` it tells of file by file, as if it came. Where it throws that away and begins anew, `held` says less
+    than `here`: then all that it tells of comes.
+    """
+
+    def __init__(self, here: int, held: Callable[[], int], on_bytes: Callable[[int], None]) -> None:
+        self._held, self._on_bytes = held, on_bytes
+        self._here = self._most = here
 
     def __call__(self, count: int) -> None:
+        # guard: what the SDK threw away comes again
+        if self._most <= self._here and (left := self._held()) < self._here:
+            self._here = self._most = left
         # guard: what the SDK tells of late is no download that began anew
-        if count > self._most:
-            self._most = count
-            self._on_bytes(count)
+        self._most = max(self._most, count)
+        self._on_bytes(self._most)
 
 
 class CatalogWorker:
@@ -54,11 +62,11 @@ class CatalogWorker:
         model = self._opened(parameters["folder"]).get_model_variant(identity)
         if model is None:
             raise InputRefused("CatalogNotFound", f"the catalog has no {identity}, or cannot be reached")
-        size = max(model.info.file_size_mb or 0, 1) * MIB
+        size = parameters["size"] or (model.info.file_size_mb or 1) * MIB
         if not model.is_cached:
-            here = held_in(parameters["folder"])
-            emit.and_wait({"bytes": here})
-            reached = Reached(here, lambda count: emit.and_wait({"bytes": count}))
+            held = partial(held_in, parameters["folder"])
+            emit.and_wait({"bytes": (here := held())})
+            reached = Reached(here, held, lambda count: emit.and_wait({"bytes": count}))
             # The caller waits between two pieces where a rate limits it, and the SDK with it.
             model.download(lambda percent: reached(int(size * percent / 100)))
         return {"folder": _folder_in(os.path.abspath(model.get_path()))}
