@@ -6,9 +6,9 @@ lists them. No bar is part of a release: changing one judges the stored measurem
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any, ClassVar, TypeVar
+from typing import Any, ClassVar, Self, TypeVar
 
 from reconciler.domain.accepts import described_fields
 from reconciler.domain.measured import Numbers
@@ -37,6 +37,11 @@ class Gate(ABC):
     def asked(self) -> object:
         """What is to be measured, bars apart: by this a measurement that failed is known again."""
         return None
+
+    @property
+    def as_judged(self) -> Self:
+        """Without the bytes that only a measurement needs: whoever judges remembers gates for a long time."""
+        return self
 
     @property
     def contradiction(self) -> str:
@@ -86,6 +91,13 @@ class GateSpec:
 
     def with_gate(self, gate: Gate) -> "GateSpec":
         return GateSpec.of(*(one for one in self.gates if one.name != gate.name), gate, task=self.task)
+
+    @cached_property
+    def as_judged(self) -> "GateSpec":
+        """An equal one, of gates as they are judged; itself where they are so."""
+        gates = tuple(one.as_judged for one in self.gates)
+        same = all(one is other for one, other in zip(gates, self.gates, strict=True))
+        return self if same else replace(self, gates=gates)
 
     @cached_property
     def asked(self) -> dict[str, object]:

@@ -35,6 +35,7 @@ GATES: tuple[type[Gate], ...] = (
 )
 
 REMEMBERED = 4096  # answers for each of two questions: a daemon asks them of every model, in every pass
+OF_ONE, FEW = 4, 64  # verdicts that are remembered of a release, and beside: they hold the answers that were judged
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,10 +58,16 @@ class Needed:
         return any(one.slow for one in self.gates)
 
 
-@lru_cache(REMEMBERED)
 def gates_of(spec: GateSpec) -> tuple[Gate, ...]:
     """Those that are declared or always there, in the order in which they are measured."""
+    return _remembered_gates(spec) if spec.as_judged is spec else _in_order(spec)
+
+
+def _in_order(spec: GateSpec) -> tuple[Gate, ...]:
     return tuple(gate for kind in GATES if (gate := spec.get(kind)) is not None)
+
+
+_remembered_gates = lru_cache(REMEMBERED)(_in_order)
 
 
 def needed(spec: GateSpec, fidelity: Fidelity | None, measured: Measured | None) -> Needed:
@@ -79,11 +86,17 @@ def missing_measurements(spec: GateSpec, fidelity: Fidelity | None, measured: Me
     return Needed(gates=rest)
 
 
-@lru_cache(REMEMBERED)
 def judge(
     spec: GateSpec, precision: str, fidelity: Fidelity | None, measured: Measured | None, provider: str = ""
 ) -> tuple[Verdict, ...]:
     """In the order in which the gates are measured; one verdict a bar."""
+    return _judged_by(spec.as_judged, precision, fidelity, measured, provider)  # a recording is not remembered
+
+
+@lru_cache(REMEMBERED)
+def _judged_by(
+    spec: GateSpec, precision: str, fidelity: Fidelity | None, measured: Measured | None, provider: str
+) -> tuple[Verdict, ...]:
     numbers = Numbers(precision=precision, provider=provider, fidelity=fidelity, measured=measured)
     return tuple(verdict for gate in gates_of(spec) for verdict in gate.judge(numbers))
 
@@ -127,6 +140,8 @@ def verdicts_of(wanted: DesiredRelease, recorded: Recorded) -> tuple[Verdict, ..
 
 def with_verdicts(desired: Desired, recorded: Recorded) -> Desired:
     """`desired` with the verdicts of all its releases. Those that are known already are not judged again."""
+    if _judged_by.cache_info().currsize > OF_ONE * len(desired.wanted) + FEW:  # most are of what is no more
+        _judged_by.cache_clear()
     return replace(desired, wanted=tuple(_judged(one, recorded) for one in desired.wanted))
 
 

@@ -8,8 +8,11 @@ import io
 import struct
 import wave
 from array import array
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from math import pi, sin
+from typing import Self
+
+from reconciler.domain import digest
 
 RATE = 16_000  # samples a second that a model hears; the runtime makes fewer of more, and never more of fewer
 MOST_RATE = 384_000  # of more the runtime reads nothing
@@ -20,6 +23,22 @@ _HEAD = struct.Struct("<HHIIHH")
 _PLAIN, _EXTENSIBLE = 1, 0xFFFE
 _EXTENDED = 40  # bytes of a `fmt ` that says at its end what its samples are
 _KIND_OF = bytes.fromhex("000000001000800000aa00389b71")  # what follows the two bytes of the kind there
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recording:
+    """The bytes of a recording. It is known by their digest alone, so comparing two reads neither."""
+
+    digest: str
+    data: bytes = field(compare=False, repr=False)
+
+    @classmethod
+    def of(cls, data: bytes) -> Self:
+        return cls(digest=digest.of_bytes(data), data=data)
+
+    def without_data(self) -> Self:
+        """The same, for what only has to know which recording it is."""
+        return replace(self, data=b"")
 
 
 @dataclass(frozen=True, kw_only=True)

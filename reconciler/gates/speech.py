@@ -6,13 +6,14 @@ are taken, `gates.recording` says.
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 from reconciler.domain import digest
 from reconciler.domain.measured import Measured, Numbers, Transcribed
 from reconciler.domain.targets import SPEECH
 from reconciler.domain.text.quoting import shown
 from reconciler.domain.verdict import Verdict, at_least, inconclusive
+from reconciler.gates.recording import Recording
 from reconciler.gates.runtime import RegisteredCandidate, RuntimeGate
 
 HEARD = ("exact", "contains")  # the ways in which words are compared
@@ -35,7 +36,7 @@ class GoldenRecording:
     """`name` is the file, as a manifest writes it; `check` is one of HEARD."""
 
     name: str
-    audio: bytes
+    audio: Recording
     check: str
     expected: str
     language: str = ENGLISH
@@ -43,7 +44,7 @@ class GoldenRecording:
     @cached_property
     def question(self) -> str:
         """By what the words are known again: all that can change them, and not what they are compared with."""
-        return digest.of_value({"speech": digest.of_bytes(self.audio), "language": self.language})
+        return digest.of_value({"speech": self.audio.digest, "language": self.language})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,6 +59,10 @@ class SpeechGate(RuntimeGate):
     min_pass: int
 
     @property
+    def as_judged(self) -> Self:
+        return replace(self, cases=tuple(replace(one, audio=one.audio.without_data()) for one in self.cases))
+
+    @property
     def asked(self) -> object:
         return tuple(one.question for one in self.cases)
 
@@ -68,7 +73,7 @@ class SpeechGate(RuntimeGate):
 
     def measure(self, candidate: RegisteredCandidate, held: Measured) -> dict[str, Any]:
         unheard = {one.question: one for one in self.cases if one.question not in held.answers}
-        heard = {question: hear(candidate, one.audio, one.language).text for question, one in unheard.items()}
+        heard = {question: hear(candidate, one.audio.data, one.language).text for question, one in unheard.items()}
         return {"answers": held.answers | {key: text[:LONGEST_TEXT] for key, text in heard.items()}}
 
     def judge(self, numbers: Numbers) -> Iterator[Verdict]:

@@ -5,7 +5,6 @@ from dataclasses import fields
 from typing import Any
 
 from reconciler.domain import manifest
-from reconciler.domain.gate_spec import GateSpec
 from reconciler.domain.sources.locked import CATALOG, names_of
 from reconciler.domain.targets import CHAT, PRECISIONS, TABLE, ExecutionProvider, honoured_options
 from reconciler.domain.text.names import camel
@@ -14,6 +13,7 @@ from reconciler.gates.template import TemplateGate
 from reconciler.manifests.declaration import Declaration
 from reconciler.manifests.described import values_of
 from reconciler.manifests.gate_rules import gates_of
+from reconciler.manifests.golden.files import GoldenFiles
 from reconciler.manifests.loader import YamlDocument
 from reconciler.manifests.lock_file import Lock
 from reconciler.manifests.precisions.rules import check_precisions, chosen_among, precisions_named
@@ -49,7 +49,9 @@ ANNOTATIONS = {manifest.PRUNE_ANNOTATION: ("disabled", "enabled")}
 Templates = dict[str, manifest.Template | None]
 
 
-def model_of(declaration: Declaration[ModelManifest], templates: Templates, lock: Lock) -> manifest.Model | None:
+def model_of(
+    declaration: Declaration[ModelManifest], templates: Templates, lock: Lock, golden: GoldenFiles
+) -> manifest.Model | None:
     """None when something is wrong with it, and then all of it is reported."""
     remote = lock.source(declaration.manifest)  # a broken lock is not this model's fault
     before = len(declaration.log.problems)
@@ -67,7 +69,7 @@ def model_of(declaration: Declaration[ModelManifest], templates: Templates, lock
     source = declaration.located(("spec", "source", *place), "folder")
     adapter = declaration.located(("spec", "source", "adapter"), "folder")
     template = _template(declaration, templates)
-    gates = gates_of(declaration)
+    gates = gates_of(declaration, golden)
     original = declaration.located((*ORIGINAL, "path"), "folder")
     check_task(declaration, ready=ready)
     gates = gates_of_task(declaration, gates) if gates is not None else gates
@@ -75,7 +77,8 @@ def model_of(declaration: Declaration[ModelManifest], templates: Templates, lock
     given = declaration.manifest
     if given is None or len(declaration.log.problems) > before or template is None:
         return None
-    gates = gates or GateSpec()
+    if gates is None:  # guard: a model goes not on without its gates where another was told what is wrong with them
+        return None
     if given.spec.task == CHAT and (fixtures := tuple(one for one in template.fixtures if one.asked)):
         gates = gates.with_gate(TemplateGate(fixtures=fixtures))
     places = {"source_path": source or "", "adapter_path": adapter, "remote": remote, "ready": ready}

@@ -19,6 +19,7 @@ from reconciler.manifests.declaration import Claim, Declaration, ProblemLog
 from reconciler.manifests.dependency_rules import wrongly_dependent
 from reconciler.manifests.documents.foreign import left_out
 from reconciler.manifests.documents.reading import FileReader, ReadDocument
+from reconciler.manifests.golden.files import GoldenFiles
 from reconciler.manifests.loader import YamlDocument
 from reconciler.manifests.lock_file import Lock
 from reconciler.manifests.model_rules import Templates, model_of
@@ -70,11 +71,11 @@ def parse(files: Mapping[str, bytes], context: ParseContext, reader: FileReader 
     templates = _templates(declarations, claims)
     templates |= {name: None for kind, name in clashing if kind == "PromptTemplate"}
     log.warnings += left_out(foreign)
-    lock = Lock(context, log)
+    lock, golden = Lock(context, log), GoldenFiles()
     models = [
         one
         for each in _of(ModelManifest, declarations)
-        if (one := _unless_we_fail(each, partial(model_of, each, templates, lock))) is not None
+        if (one := _unless_we_fail(each, partial(model_of, each, templates, lock, golden))) is not None
     ]
     models = sorted((m for m in models if ("Model", m.name) not in clashing), key=lambda model: model.name)
     there = {claim.name for claim in claims if claim.kind == "Model"}

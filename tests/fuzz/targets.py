@@ -30,8 +30,9 @@ from reconciler.fleet.inventory_form import InventoryInvalid, inventory_view, re
 from reconciler.gates.prompts import GoldenPrompt, passes, pattern_refusal, schema_refusal
 from reconciler.gates.recording import refused_recording, unheard
 from reconciler.host.codec import Damaged, Misformed, seal, unseal
-from reconciler.manifests import gate_rules, loader, lock_file
+from reconciler.manifests import loader, lock_file
 from reconciler.manifests.declaration import ProblemLog
+from reconciler.manifests.golden.files import golden_prompts
 from reconciler.manifests.machine_config import parse_config, settings_of, traits_of
 from reconciler.manifests.parse import parse
 from reconciler.registry import archive, artifact, bundle, oci_tar, provenance
@@ -167,7 +168,7 @@ def _pattern(data: bytes) -> None:
 
 def _golden_file(data: bytes) -> None:
     findings = ProblemLog()
-    gate_rules._cases(data, "a.jsonl", findings)
+    golden_prompts(data, "a.jsonl", findings)
     _one_line(*findings.problems)
 
 

@@ -13,6 +13,7 @@ from reconciler.gates.judgement import gate_fields
 from reconciler.gates.load import LoadGate
 from reconciler.gates.performance import PerformanceGate
 from reconciler.gates.prompts import MOST_CASES, GoldenPrompt, PromptsGate
+from reconciler.gates.recording import Recording
 from reconciler.gates.speech import GoldenRecording, SpeechGate
 from reconciler.manifests.gate_schema import DECLARED, written_type
 
@@ -67,7 +68,7 @@ def test_every_bar_is_called_as_in_yaml() -> None:
         f"{kind}.{field.alias}" for kind, gate in DECLARED.items() for field in written_type(gate).model_fields.values()
     }
     golden = EmbeddingsGate(cases=(GoldenText(text="a", near="b", at_least=0.5),), min_pass=1, dimensions=3)
-    recording = GoldenRecording(name="a", audio=b"", check="exact", expected="b")
+    recording = GoldenRecording(name="a", audio=Recording.of(b""), check="exact", expected="b")
     speech = GateSpec.of(SpeechGate(cases=(recording,), min_pass=1), task=SPEECH)
     for other in (GateSpec.of(golden, task=EMBEDDINGS), speech):
         found |= {name.removeprefix("spec.gates.") for name, _ in gate_fields(other, ())}

@@ -1,7 +1,9 @@
 """The speech gate: what is heard and what should be, that other words need no new hearing; and the load gate of
 models that hear."""
 
+import gc
 import json
+import weakref
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -9,18 +11,20 @@ from typing import cast
 
 import pytest
 
+from reconciler.domain.desired import Desired
 from reconciler.domain.gate_spec import GateSpec
 from reconciler.domain.measured import Measured, Numbers, Transcribed
+from reconciler.domain.recorded import Recorded
 from reconciler.domain.targets import CHAT, SPEECH
 from reconciler.domain.verdict import Verdict
-from reconciler.gates.judgement import gates_of
+from reconciler.gates.judgement import gates_of, judge, with_verdicts
 from reconciler.gates.load import LoadGate
-from reconciler.gates.recording import a_tone
+from reconciler.gates.recording import Recording, a_tone
 from reconciler.gates.runtime import MeasuringRuntime, RegisteredCandidate
 from reconciler.gates.speech import GoldenRecording, SpeechGate
 
 HELD = Measured(release="", build_key="")
-HELLO = GoldenRecording(name="a.wav", audio=b"hello", check="contains", expected="world")
+HELLO = GoldenRecording(name="a.wav", audio=Recording.of(b"hello"), check="contains", expected="world")
 SLOVENIAN = replace(HELLO, language="sl", check="exact", expected="hello world sl")
 
 
@@ -75,7 +79,7 @@ def test_a_recording_is_heard_once_in_each_language_and_other_words_judge_it_aga
     assert not gate.missing(Numbers(precision="", measured=held))
     (verdict,) = judged(gate, held)
     assert (verdict.number, verdict.bar, verdict.rejects) == (2.0, 3.0, True)
-    more = replace(gate, cases=(*gate.cases, replace(HELLO, audio=b"new")))
+    more = replace(gate, cases=(*gate.cases, replace(HELLO, audio=Recording.of(b"new"))))
     assert more.missing(Numbers(precision="", measured=held))
     assert [one.status for one in judged(more, held)] == ["Inconclusive"]
     assert replace(HELD, **more.measure(hearing.candidate(), held)).answers.keys() > held.answers.keys()
@@ -95,6 +99,30 @@ def test_only_a_model_that_hears_is_asked() -> None:
     gate = SpeechGate(cases=(HELLO,), min_pass=1)
     assert gate not in gates_of(GateSpec.of(gate, task=CHAT))
     assert [one.name for one in gates_of(GateSpec.of(gate, task=SPEECH))] == ["load", "tokenizer", "speech"]
+
+
+def test_what_was_judged_keeps_no_recording() -> None:
+    """A daemon remembers verdicts longer than manifests."""
+    spec = GateSpec.of(SpeechGate(cases=(replace(HELLO, audio=Recording.of(b"heavy")),), min_pass=1), task=SPEECH)
+    assert gates_of(spec)[-1].cases[0].audio.data == b"heavy"  # type: ignore[attr-defined]
+    assert judge(spec, "fp32", None, HELD) == judge(spec.as_judged, "fp32", None, HELD)
+    assert spec.as_judged == spec
+    heavy = weakref.ref(spec.get(SpeechGate).cases[0].audio)  # type: ignore[union-attr]
+    del spec
+    gc.collect()
+    assert heavy() is None
+
+
+def test_verdicts_of_what_was_measured_before_are_forgotten() -> None:
+    gate = SpeechGate(cases=(HELLO,), min_pass=1)
+    for number in range(400):
+        judged_once = replace(HELD, release=str(number))
+        judge(GateSpec.of(gate, task=SPEECH), "fp32", None, judged_once)
+    with_verdicts(Desired(revision="", wanted=()), Recorded())
+    kept = weakref.ref(judged_once)
+    del judged_once
+    gc.collect()
+    assert kept() is None
 
 
 def test_it_loads_where_it_hears_a_tone(tmp_path: Path) -> None:

@@ -1,6 +1,8 @@
 """GateSpec as authors write them: what they become, and each way of getting them wrong."""
 
 import json
+import posixpath
+from dataclasses import replace
 
 import pytest
 
@@ -10,7 +12,12 @@ from reconciler.gates.fidelity import FidelityGate
 from reconciler.gates.load import LoadGate
 from reconciler.gates.performance import PerformanceGate
 from reconciler.gates.prompts import GoldenPrompt, PromptsGate
-from tests.manifests.test_parse import TEMPLATES, model, parsed, said
+from reconciler.gates.recording import a_tone
+from reconciler.gates.speech import SpeechGate
+from reconciler.manifests.golden import files as golden_files
+from reconciler.manifests.parse import parse
+from reconciler.manifests.parsed import Parsed
+from tests.manifests.test_parse import TEMPLATES, around, model, parsed, said
 
 LINES = '{"prompt": "France?", "exact": "Paris."}\n\n{"messages": [{"role": "user", "content": "Q"}], "regex": "^P"}\n'
 
@@ -131,3 +138,80 @@ def test_a_file_of_golden_prompts_is_judged_line_by_line(text: str, message: str
     (only,) = found
     assert only.startswith("manifests/g.jsonl")
     assert message in only, only
+
+
+WITH_PROMPTS = "gates: [{prompts: {file: g.jsonl}}]"
+HEARS = """
+apiVersion: reconciler.foundry/v1alpha1
+kind: Model
+metadata: {name: NAME}
+spec:
+  task: automatic-speech-recognition
+  source: {onnx: {path: ../models/phi}}
+  precisions: [fp32]
+  gates: [{speech: {cases: [{audio: FILE, contains: a}, {audio: FILE, exact: b, language: sl}]}}]
+"""
+
+
+def read_with(files: dict[str, bytes], *models: str) -> tuple[Parsed, list[str]]:
+    """What these declare, and the files that were read for it."""
+    asked: list[str] = []
+    held = TEMPLATES | {f"/repo/manifests/{name}": data for name, data in files.items()}
+    manifests = {f"{number}.yaml": text.encode() for number, text in enumerate(models)}
+    context = around(held)
+
+    def read(path: str) -> bytes | None:
+        asked.append(posixpath.basename(path))
+        return context.read(path)
+
+    return parse(manifests, replace(context, read=read)), asked
+
+
+def hearing(name: str, file: str = "a.wav") -> str:
+    return HEARS.replace("NAME", name).replace("FILE", file)
+
+
+def test_models_share_the_golden_files_that_they_name() -> None:
+    sound, files = a_tone(0.2), {"a.wav": b"", "g.jsonl": LINES.encode()}
+    files["a.wav"] = sound
+    found, asked = read_with(
+        files, hearing("one"), hearing("two"), model("three", WITH_PROMPTS), model("four", WITH_PROMPTS)
+    )
+    assert (found.problems, sorted(asked)) == ((), ["a.wav", "g.jsonl"])
+    gates = {one.name: one.gates for one in found.models}
+    speech = [gate for name in ("one", "two") if (gate := gates[name].get(SpeechGate)) is not None]
+    assert len({id(case.audio) for gate in speech for case in gate.cases}) == 1
+    assert gates["one"] == gates["two"]
+    assert hash(gates["one"]) == hash(gates["two"])
+    again, _ = read_with(files, hearing("one"))
+    assert {gates["one"]: "known"}[again.models[0].gates] == "known"
+    other, _ = read_with({"a.wav": a_tone(0.3)}, hearing("one"))
+    assert other.models[0].gates != gates["one"]
+
+
+def test_a_golden_file_with_a_mistake_is_one_of_each_model_that_names_it() -> None:
+    files = {"g.jsonl": b'{"prompt": "q", "exact": "a"}\n{"prompt"', "b.wav": b"mp3"}
+    found, _ = read_with(
+        files, model("one", WITH_PROMPTS), model("two", WITH_PROMPTS), *(hearing(n, "b.wav") for n in "ab"), model("c")
+    )
+    assert [one.name for one in found.models] == ["c"]
+    assert [one.code for one in found.problems].count("GoldenPrompts") == 1
+    assert {one.file for one in found.problems if one.code == "RecordingRefused"} == {
+        "manifests/2.yaml",
+        "manifests/3.yaml",
+    }
+
+
+def test_all_golden_files_together_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The model that names one too many is refused, and no other: not one that names a file that is held already."""
+    sound = a_tone(0.2)
+    monkeypatch.setattr(golden_files, "MOST_BYTES", golden_files.MANIFEST_BYTES + len(sound) - 1)
+    files = {"a.wav": sound, "b.wav": sound + b"other", "g.jsonl": LINES.encode()}
+    models = (hearing("one"), hearing("two", "b.wav"), hearing("three"), model("four", WITH_PROMPTS), model("five"))
+    found, asked = read_with(files, *models)
+    assert [one.name for one in found.models] == ["five", "one", "three"]
+    assert {(one.file, one.code) for one in found.problems} == {
+        ("manifests/1.yaml", "GoldenFilesTooLarge"),
+        ("manifests/3.yaml", "GoldenFilesTooLarge"),
+    }
+    assert asked == ["a.wav"]

@@ -8,7 +8,7 @@ import pytest
 
 from reconciler.engine.resolve import resolve
 from reconciler.gates.embeddings import EmbeddingsGate, GoldenText
-from reconciler.gates.recording import a_tone
+from reconciler.gates.recording import Recording, a_tone
 from reconciler.gates.speech import GoldenRecording, SpeechGate
 from reconciler.host.stamps import StampBook
 from reconciler.manifests.parsed import Parsed
@@ -114,7 +114,7 @@ def test_golden_recordings(tmp_path: Path) -> None:
     write_hearing(tmp_path / "model")
     found = hearing(tmp_path)
     assert (found.problems, found.warnings) == ((), ())
-    case = GoldenRecording(name="a.wav", audio=a_tone(0.2), check="contains", expected="a")
+    case = GoldenRecording(name="a.wav", audio=Recording.of(a_tone(0.2)), check="contains", expected="a")
     assert found.models[0].gates.get(SpeechGate) == SpeechGate(cases=(case,), min_pass=1)
     resolved = resolve(found, StampBook.empty())
     assert (resolved.problems, resolved.warnings) == ((), ())

@@ -297,6 +297,11 @@ MUTANTS = (
     _("gate: other words fail", _SPEECH, "right = True"),
     _("what the SDK threw away comes again", "tests/sources/test_catalog_download.py"),
     _("what the SDK tells of late is no download that began anew", "tests/sources/test_catalog_download.py"),
+    _(
+        "a model goes not on without its gates where another was told what is wrong with them",
+        "tests/manifests/test_gate_rules.py",
+    ),
+    _("golden files are bounded together", "tests/manifests/test_gate_rules.py"),
     _("what a file manager writes is no damage", "tests/backends/test_serving_folder.py", "True"),
     _("a copy is read, whatever its stamp says", _DROPPED),
     _("gate: growth is judged", _ENDURANCE, "growth, bar = 0.0, float(self.max_memory_growth)"),

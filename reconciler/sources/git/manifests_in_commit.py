@@ -148,6 +148,7 @@ class GitDisk(DiskAnswers):
         super().__init__()
         self._tree, self._checkout, self._exports = tree, checkout, exports
         self._bytes: dict[str, bytes] = {}  # by object
+        self._kept = 0  # bytes of them
 
     def place(self, path: str) -> Place:
         if inside(path, self._checkout):
@@ -177,7 +178,11 @@ class GitDisk(DiskAnswers):
             )
             beside = [one for one in small if not one.name.endswith(ENDINGS)]
             few = sum(one.size for one in beside) <= MOST_BYTES
-            self._bytes |= self._tree.read([entry, *(beside if few else ())])
+            if self._kept > MOST_BYTES:  # what was read ahead is read again, if at all
+                self._bytes, self._kept = {}, 0
+            found = self._tree.read([entry, *(beside if few else ())])
+            self._bytes |= found
+            self._kept += sum(map(len, found.values()))
         return self._bytes[entry.object]
 
     def _place(self, path: str) -> Place:

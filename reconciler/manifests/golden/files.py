@@ -1,0 +1,132 @@
+"""Golden prompts and recordings that lie in files beside the manifests. A parse reads each file once: the models that
+name it share what is in it, and all of them together are bounded, because they are kept as long as the models are.
+"""
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Generic, TypeVar
+
+from reconciler.domain import digest
+from reconciler.domain.errors import Problem
+from reconciler.gates.prompts import CHECKS, GoldenPrompt
+from reconciler.gates.recording import Recording, refused_recording
+from reconciler.manifests.declaration import Declaration, ProblemLog
+from reconciler.manifests.gate_schema import MOST_CASES, GoldenCase
+from reconciler.manifests.loader import Path, YamlDocument
+from reconciler.manifests.manifest_text import MANIFEST_BYTES
+from reconciler.manifests.problems import MAX_PROBLEMS, accepted
+from reconciler.manifests.schema import ModelManifest
+
+MOST_BYTES = 64 << 20  # of all golden files of one parse
+
+_FILE_HINT = f"it may have 256 KiB, as every file beside manifests, and {MOST_CASES} golden prompts"
+_RECORDING_HINT = "it may have 256 KiB, as every file beside manifests: 8 s of 16 kHz, one channel of 16 bits"
+_CONVERT_HINT = "ffmpeg -i RECORDING -ac 1 -ar 16000 -c:a pcm_s16le FILE.wav"
+_SHARE_HINT = "a file that several models name counts once"
+
+Golden = TypeVar("Golden")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Wrong:
+    """What every field is told that names the file; nothing where the file itself was."""
+
+    code: str = ""
+    message: str = ""
+    hint: str = ""
+
+
+@dataclass(kw_only=True)
+class _Kind(Generic[Golden]):
+    """One kind of golden file, and what was found in each, by place."""
+
+    hint: str
+    read: Callable[[bytes, str, ProblemLog], Golden | Wrong]
+    found: dict[str, Golden | Wrong] = field(default_factory=dict)
+
+
+class GoldenFiles:
+    """Those of one parse."""
+
+    def __init__(self) -> None:
+        self._bytes = 0
+        self._prompts = _Kind(hint=_FILE_HINT, read=golden_prompts)
+        self._recordings = _Kind(hint=_RECORDING_HINT, read=_recording)
+
+    def prompts(self, declaration: Declaration[ModelManifest], path: Path) -> tuple[GoldenPrompt, ...] | None:
+        """Of the file that the field names. None where something is wrong with it, which is then reported."""
+        return self._once(self._prompts, declaration, path)
+
+    def recording(self, declaration: Declaration[ModelManifest], path: Path) -> Recording | None:
+        """The same of a recording."""
+        return self._once(self._recordings, declaration, path)
+
+    def _once(self, kind: _Kind[Golden], declaration: Declaration[ModelManifest], path: Path) -> Golden | None:
+        if (place := declaration.located(path, "file")) is None:
+            return None
+        if place not in kind.found and not self._read(kind, place, declaration, path):
+            return None
+        found = kind.found[place]
+        if not isinstance(found, Wrong):
+            return found
+        if found.code:
+            declaration.report(path, found.code, found.message, found.hint)
+        return None
+
+    def _read(self, kind: _Kind[Golden], place: str, declaration: Declaration[ModelManifest], path: Path) -> bool:
+        if self._bytes > MOST_BYTES - MANIFEST_BYTES:  # guard: golden files are bounded together
+            message = f"expected at most {MOST_BYTES >> 20} MiB of golden prompts and recordings in files, all together"
+            declaration.report(path, "GoldenFilesTooLarge", message, _SHARE_HINT)
+            return False
+        if (read := declaration.read(path, kind.hint)) is None:
+            return False
+        self._bytes += len(read[0])
+        kind.found[place] = kind.read(*read, declaration.log)
+        return True
+
+
+def golden_prompt(case: GoldenCase) -> GoldenPrompt:
+    asked = [("user", case.prompt or "")]
+    if case.messages is not None:
+        asked = [(message.role, message.content) for message in case.messages]
+    if case.json_schema is not None:
+        schema = digest.canonical(case.json_schema).decode()
+        return GoldenPrompt(messages=tuple(asked), check="jsonSchema", expected=schema)
+    check = next(name for name in CHECKS if getattr(case, name, None) is not None)
+    return GoldenPrompt(messages=tuple(asked), check=check, expected=getattr(case, check))
+
+
+def golden_prompts(data: bytes, file: str, log: ProblemLog) -> tuple[GoldenPrompt, ...] | Wrong:
+    """One a line, as JSON. What is wrong with them is reported of the file, once."""
+    cases: list[GoldenPrompt] = []
+    before = len(log.problems)
+    for number, line in enumerate(data.splitlines(), 1):
+        if line.strip() and len(log.problems) - before < MAX_PROBLEMS and (case := _case(line, number, file, log)):
+            cases.append(golden_prompt(case))
+    if not 1 <= len(cases) <= MOST_CASES and len(log.problems) == before:
+        message = f"expected 1 to {MOST_CASES} golden prompts, one a line, got {len(cases)}"
+        log.add(Problem(code="GoldenPrompts", file=file, message=message))
+    return tuple(cases) if len(log.problems) == before else Wrong()
+
+
+def _case(line: bytes, number: int, file: str, log: ProblemLog) -> GoldenCase | None:
+    try:
+        data = json.loads(line)
+        digest.canonical(data)  # refuses NaN, endless numbers and half surrogate pairs: no record could hold them
+    except (ValueError, RecursionError):
+        message = "expected one JSON object a line, got something else"
+        log.add(Problem(code="GoldenPrompts", file=file, line=number, message=message))
+        return None
+    document = YamlDocument(data=data, lines={(): number}, first_line=number, last_line=number, problems=())
+    case = accepted(document, file, GoldenCase)
+    if isinstance(case, GoldenCase):
+        return case
+    for problem in case:
+        log.add(problem)
+    return None
+
+
+def _recording(data: bytes, _: str, log: ProblemLog) -> Recording | Wrong:
+    why = refused_recording(data)
+    return Wrong(code="RecordingRefused", message=f"expected {why}", hint=_CONVERT_HINT) if why else Recording.of(data)
