@@ -39,7 +39,16 @@ def graph_of(*tensors: bytes, nodes: tuple[bytes, ...] = ()) -> bytes:
 
 
 AUDIO = "audio_processor_config.json"
-HEARD_BY = [{"operation": {"name": "a", "type": "AudioDecoder"}}, {"operation": {"type": "STFTNorm"}}]
+STFT = {"n_fft": 400, "frame_length": 400, "hop_length": 160}
+MEL = {"chunk_size": 30, "hop_length": 160, "n_fft": 400, "n_mel": 80}
+
+
+def step(kind: object, **attributes: object) -> dict[str, object]:
+    return {"operation": {"name": "a", "type": kind, "attrs": attributes}}
+
+
+DECODER = {"operation": {"name": "a", "type": "AudioDecoder"}}
+HEARD_BY = [DECODER, step("STFTNorm", **STFT), step("LogMelSpectrum", **MEL)]
 
 
 def write_hearing(folder: Path) -> Path:

@@ -52,7 +52,16 @@ Text = Annotated[
 ]
 
 
+Words = Annotated[
+    str,
+    StringConstraints(pattern=r"\S", max_length=4096),
+    expect("text of 1 to 4,096 characters, not all of them white space: that is in every answer", as_text),
+]
+
+
 def _sound_pattern(value: str) -> str:
+    if not value:
+        raise refusal("a regular expression (this one matches every answer)", Plain(value), code="PatternRefused")
     if why := pattern_refusal(value):
         hint = "patterns are those of RE2, which always take little time: no look-context, no back reference"
         raise refusal(f"a regular expression ({why})", Plain(value), hint, "PatternRefused")
@@ -93,7 +102,7 @@ class GoldenCase(Strict):
     prompt: Text | None = optional("What a user asks; short for one message.")
     messages: Messages | None = optional("A whole conversation.")
     exact: AnyText | None = optional("The answer, white space around it apart, is this.")
-    contains: Annotated[AnyText, StringConstraints(min_length=1)] | None = optional("The answer has this in it.")
+    contains: Words | None = optional("The answer has this in it.")
     regex: Pattern | None = optional("The answer matches this (RE2's syntax).")
     json_schema: Schema | None = optional("The answer is JSON of this schema.")
 
@@ -153,7 +162,7 @@ class GoldenRecordingManifest(Strict):
         description="The recording, relative to this file: WAV, 16 bits, at least 16 kHz, at most 256 KiB."
     )
     exact: AnyText | None = optional("What is heard, white space around it apart, is this.")
-    contains: Annotated[AnyText, StringConstraints(min_length=1)] | None = optional("What is heard has this in it.")
+    contains: Words | None = optional("What is heard has this in it.")
     language: Language = Field(default=ENGLISH, description="In which language, by its code, such as `sl`.")
 
 

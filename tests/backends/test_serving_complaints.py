@@ -1,8 +1,14 @@
 """What the runtime says, as it is shown: foreign text, also from the chat templates that it ran."""
 
+import os
+from pathlib import Path
+from typing import Any
+
 import pytest
 
+from reconciler.backends.foundry.foundry import Foundry
 from reconciler.backends.foundry.problems import LONGEST_SHOWN, translate
+from reconciler.domain.errors import PermanentError
 
 
 @pytest.mark.parametrize(
@@ -43,3 +49,21 @@ def test_what_is_missing_is_named(message: str, hint: str) -> None:
     """A package, or a library of the system that the package is made for."""
     error = translate("ImportError", message)
     assert (error.code, hint in error.hint) == ("RuntimeMissing", True)
+
+
+class HoldingOn(Foundry):
+    """One whose file cannot go, as on Windows while the runtime has it open; here because a link stands there."""
+
+    def _model_call(self, verb: str, parameters: dict[str, Any], timeout: float, *_: Any) -> dict[str, Any]:
+        if verb == "transcribe":
+            folder = os.path.dirname(parameters["path"])
+            os.rename(folder, f"{folder}-held")
+            os.symlink(f"{folder}-held", folder)
+            raise PermanentError("what the model says")
+        return {"seconds": 0.0}
+
+
+def test_a_recording_that_cannot_go_hides_nothing(tmp_path: Path) -> None:
+    runtime = HoldingOn(str(tmp_path), scratch=str(tmp_path), log=os.devnull)
+    with pytest.raises(PermanentError, match="what the model says"):
+        runtime.transcribe("x:1", b"", "en")

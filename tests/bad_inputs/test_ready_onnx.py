@@ -9,8 +9,26 @@ from pathlib import Path
 import pytest
 
 from reconciler.host.stamps import StampBook
+from reconciler.sources.folder.guarded_folder import Folder
 from reconciler.sources.folder.model import inspect_source
-from tests.ready_onnx import AUDIO, BYTES, DATA, GENAI, GRAPH, field, graph_of, tensor, write_hearing, write_ready
+from reconciler.sources.folder.speech import check_audio_processor
+from tests.ready_onnx import (
+    AUDIO,
+    BYTES,
+    DATA,
+    DECODER,
+    GENAI,
+    GRAPH,
+    HEARD_BY,
+    MEL,
+    STFT,
+    field,
+    graph_of,
+    step,
+    tensor,
+    write_hearing,
+    write_ready,
+)
 
 Break = Callable[[Path], object]
 
@@ -131,8 +149,21 @@ def outer(value: object) -> Break:
     return lambda folder: (folder / AUDIO).write_text(json.dumps({"feature_extraction": value}))
 
 
-def step(kind: object, **attributes: object) -> dict[str, object]:
-    return {"operation": {"type": kind, "attrs": attributes}}
+def with_step(at: int, other: object) -> Break:
+    return audio(*HEARD_BY[:at], other, *HEARD_BY[at + 1 :])
+
+
+def stft(**changed: object) -> Break:
+    return with_step(1, step("STFTNorm", **STFT | changed))
+
+
+def mel(**changed: object) -> Break:
+    return with_step(2, step("LogMelSpectrum", **MEL | changed))
+
+
+def no_added_tokens(folder: Path) -> None:
+    tokenizer = json.loads((folder / "tokenizer.json").read_text())
+    (folder / "tokenizer.json").write_text(json.dumps(tokenizer | {"added_tokens": []}))
 
 
 def without_tokens(folder: Path) -> None:
@@ -169,13 +200,35 @@ HEARING: dict[str, tuple[Break, str]] = {
     "nothing in the place of steps": (outer(None), "AudioProcessorRefused"),
     "steps by another name": (outer({"steps": []}), "AudioProcessorRefused"),
     "no steps": (audio(), "AudioProcessorRefused"),
-    "too many steps": (audio(*[step("AudioDecoder")] * 9), "AudioProcessorRefused"),
-    "something beside them": (audio(step("AudioDecoder"), library="evil.so"), "AudioProcessorRefused"),
-    "a step of another kind": (audio(step("RunLibrary")), "AudioProcessorRefused"),
-    "a step without a kind": (audio(step(None)), "AudioProcessorRefused"),
-    "no step": (audio("AudioDecoder"), "AudioProcessorRefused"),
-    "an attribute of another kind": (audio(step("AudioDecoder", path="/etc/passwd")), "AudioProcessorRefused"),
-    "an attribute that is a word": (audio(step("STFTNorm", n_fft="400")), "AudioProcessorRefused"),
+    "too few steps": (audio(*HEARD_BY[:2]), "AudioProcessorRefused"),
+    "too many steps": (audio(*HEARD_BY, DECODER), "AudioProcessorRefused"),
+    "other steps first": (audio(*reversed(HEARD_BY)), "AudioProcessorRefused"),
+    "something beside them": (audio(*HEARD_BY, library="evil.so"), "AudioProcessorRefused"),
+    "a step of another kind": (with_step(0, step("RunLibrary")), "AudioProcessorRefused"),
+    "a step without a kind": (with_step(0, step(None)), "AudioProcessorRefused"),
+    "a step of many kinds": (with_step(0, step(["AudioDecoder"])), "AudioProcessorRefused"),
+    "no step": (with_step(0, "AudioDecoder"), "AudioProcessorRefused"),
+    "a step by a number": (with_step(0, {"operation": {"name": 1, "type": "AudioDecoder"}}), "AudioProcessorRefused"),
+    "an attribute of another kind": (with_step(0, step("AudioDecoder", path="/etc/passwd")), "AudioProcessorRefused"),
+    "no attributes": (with_step(2, {"operation": {"type": "LogMelSpectrum"}}), "AudioProcessorRefused"),
+    "attributes in a list": (
+        with_step(1, {"operation": {"type": "STFTNorm", "attrs": ["n_fft"]}}),
+        "AudioProcessorRefused",
+    ),
+    "an attribute that is a word": (stft(n_fft="400"), "AudioProcessorRefused"),
+    "an attribute that is nearly right": (stft(n_fft=400.0), "AudioProcessorRefused"),
+    "an attribute that is a flag": (mel(n_mel=True), "AudioProcessorRefused"),
+    "a number below nothing": (stft(n_fft=-1), "AudioProcessorRefused"),
+    "a step of no length": (stft(hop_length=0), "AudioProcessorRefused"),
+    "a frame without end": (stft(frame_length=10**400), "AudioProcessorRefused"),
+    "hours at once": (mel(chunk_size=100_000), "AudioProcessorRefused"),
+    "bands that no Whisper has": (mel(n_mel=81), "AudioProcessorRefused"),
+    "another step in the second place": (mel(hop_length=0), "AudioProcessorRefused"),
+    "a note that is a word": (stft(_comment="x"), "AudioProcessorRefused"),
+    "a note of great numbers": (stft(_comment=[10**400]), "AudioProcessorRefused"),
+    "a note of no numbers": (stft(_comment=[float("nan")]), "AudioProcessorRefused"),
+    "a note that is too long": (stft(_comment=[0.5] * 401), "AudioProcessorRefused"),
+    "no added tokens": (no_added_tokens, "SpeechTokenMissing"),
     "no tokens to ask by": (without_tokens, "SpeechTokenMissing"),
 }
 
@@ -186,6 +239,18 @@ def test_what_is_wrong_with_one_that_hears(tmp_path: Path, name: str) -> None:
     assert inspect_source(str(folder), StampBook.empty(), ready=True).problems == ()
     act(folder)
     assert [one.code for one in inspect_source(str(folder), StampBook.empty(), ready=True).problems] == [code]
+
+
+@pytest.mark.parametrize("name", ["n_mel", "_comment"])
+def test_what_the_builder_writes_of_sound_is_taken(tmp_path: Path, name: str) -> None:
+    folder = write_hearing(tmp_path / "model")
+    {"n_mel": mel(n_mel=128), "_comment": stft(_comment=[0, 0.5, 1])}[name](folder)
+    assert inspect_source(str(folder), StampBook.empty(), ready=True).problems == ()
+
+
+def test_the_example_is_what_the_builder_wrote() -> None:
+    folder = Folder(str(Path(__file__).parents[2] / "examples" / "speech" / "model"))
+    assert check_audio_processor(folder) == AUDIO
 
 
 def test_it_is_no_model_to_convert(tmp_path: Path) -> None:

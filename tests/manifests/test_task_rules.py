@@ -124,6 +124,7 @@ def test_golden_recordings(tmp_path: Path) -> None:
 
 UNHEARD: dict[str, tuple[dict[str, Any], str, str]] = {
     "no words": ({"words": "language: sl"}, "InvalidValue", "one of exact or contains"),
+    "blank words": ({"words": "contains: '  '"}, "InvalidValue", "not all of them white space"),
     "a language that is not asked for": ({"words": "exact: a, language: xx"}, "InvalidValue", "as English"),
     "a recording of another kind": ({"sound": b"mp3"}, "RecordingRefused", "ffmpeg"),
     "one that is too long": ({"sound": a_tone(8.5)}, "Unreadable", "8 s of 16 kHz"),

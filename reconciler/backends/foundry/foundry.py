@@ -163,7 +163,8 @@ class Foundry:
     def transcribe(self, identity: str, audio: bytes, language: str) -> Transcribed:
         """Foundry Local hears a file: there is one as long as it takes."""
         loaded = self._model_call("load", {"id": identity}, self.limits.load)
-        with TemporaryDirectory(prefix="recording-", dir=self.scratch) as folder:
+        # On Windows a file that the runtime holds open cannot go: that must not hide what the runtime said.
+        with TemporaryDirectory(prefix="recording-", dir=self.scratch, ignore_cleanup_errors=True) as folder:
             path = os.path.join(folder, "recording")
             with open(path, "wb") as file:
                 file.write(audio)

@@ -62,9 +62,10 @@ class _OnnxLook:
         weights = {one for graph in graphs for one in (graph, *(attempt(graph, self._data, graph) or ()))}
         audio = attempt(AUDIO_PROCESSOR, check_audio_processor, self._folder) if hears else None
         settings = attempt(TOKENIZER_CONFIG, optional_object, self._folder, TOKENIZER_CONFIG) or {}
-        added = attempt(TOKENIZER, self._tokenizer) or {}
-        if hears and added:
-            attempt(TOKENIZER, check_asked_by, added)
+        tokens = attempt(TOKENIZER, self._tokenizer)
+        if hears and tokens is not None:  # guard: a tokenizer without added tokens lacks those that ask
+            attempt(TOKENIZER, check_asked_by, tokens)
+        added = tokens or {}
         template = attempt(TEMPLATE, own_template, self._folder, settings)
         if self._findings.problems or not graphs:
             return self._refused()
