@@ -145,7 +145,7 @@ class SourceTrust:
         if rule.mode == OFF:
             return None
         digests = {file.path: f"sha256:{file.sha256}" for file in source.files}
-        files = _Files(names=lambda: digests, digest_of=digests.__getitem__, is_expected=source.includes)
+        files = _Files(names=lambda: digests, digest_of=digests.__getitem__, is_expected=source.expects)
         return self._judged(rule, str(source), path, files, HINT if path else NOT_HERE)
 
     def _judged(self, rule: SourceRule, name: str, path: str, files: _Files, hint: str) -> Doubt | None:

@@ -369,6 +369,18 @@ def test_the_lock_is_compared_with_the_signature(machine: TestMachine, keys: Pat
         assert remote.asked == ["model.sig"]
 
 
+def test_a_lock_of_an_earlier_version_lacks_what_it_did_not_take(machine: TestMachine, keys: Path) -> None:
+    """Of a ready source: how it hears, which a model that chats does not read."""
+    model = machine.folder / "fleet" / "model"
+    whole = locked(model)
+    (model / "audio_processor_config.json").write_text("{}")
+    sign(model, keys, statement(model))
+    files = tuple(one for one in locked(model).files if one.path in {held.path for held in whole.files})
+    source, remote = replace(whole, include=(), ready=True, files=files), Remote(model)
+    fetch(machine_with(machine, policy_of(keys, ENFORCE, "own")), source, remote)
+    assert set(remote.asked) == {file.path for file in files}
+
+
 def test_a_signature_comes_where_the_lock_does_not_name_it(machine: TestMachine, keys: Path) -> None:
     """Of the locked commit, first, and only where it is asked for."""
     model = machine.folder / "fleet" / "model"

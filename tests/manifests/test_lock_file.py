@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from reconciler.domain.sources.locked import LockedFile, LockedSource, is_safe
+from reconciler.domain.sources.locked import DEFAULT_INCLUDE, READY_INCLUDE, LockedFile, LockedSource, is_safe
 from reconciler.manifests.lock_file import read, render
 from reconciler.manifests.parsed import Parsed
 from reconciler.manifests.source_facts import LockInvalid
@@ -173,3 +173,19 @@ def test_which_files_are_taken(name: str, default: bool, every_json: bool, ready
     assert replace(SOURCE, include=("*.json",)).includes(name) is every_json
     assert replace(SOURCE, ready=True).includes(name) is ready
     assert default <= is_safe(name)
+    assert replace(SOURCE, ready=True).expects(name) is ready
+
+
+def test_a_signed_file_that_no_earlier_version_locked_need_not_be_locked() -> None:
+    """Or a source that was trusted is not, because of a file that its model does not read. Where it does, a look at the
+    model says that it is missing. Who adds a file adds it to those of later."""
+    name, ready = "audio_processor_config.json", replace(SOURCE, ready=True)
+    assert (ready.includes(name), ready.expects(name)) == (True, False)
+    assert replace(ready, include=("*.json",)).expects(name)
+    tokenizers = "added_tokens.json chat_template.jinja merges.txt special_tokens_map.json tokenizer.json"
+    tokenizers += " tokenizer.model tokenizer_config.json vocab.json vocab.txt"
+    both = {"ready.onnx", "ready.onnx.data", "ready.onnx_data", *READY_INCLUDE, *DEFAULT_INCLUDE}
+    graphs = {"ready.onnx", "ready.onnx.data", "ready.onnx_data", "genai_config.json"}
+    assert set(filter(ready.expects, both)) == {*graphs, *tokenizers.split()}
+    converted = {"config.json", "generation_config.json", "model.safetensors.index.json", *tokenizers.split()}
+    assert set(filter(SOURCE.expects, both)) == converted

@@ -40,10 +40,10 @@ _NAMES = {CATALOG: ("name", "version"), OCI: ("repository", "digest")}
 DEFAULT_INCLUDE = (*SMALL_FILES, INDEX, "model*.safetensors")
 
 # What a ready ONNX folder is made of; which of its files count, its configuration says once it is here.
-READY_INCLUDE = (
-    *(GENAI_CONFIG, AUDIO_PROCESSOR, *TOKENIZER_FILES),
-    *(f"*{ending}" for ending in (ONNX_GRAPH, *ONNX_DATA)),
-)
+# Locks that earlier versions wrote lack what was added since, and nothing but a look at the model asks for that.
+_READY_AT_FIRST = (GENAI_CONFIG, *TOKENIZER_FILES, *(f"*{ending}" for ending in (ONNX_GRAPH, *ONNX_DATA)))
+_READY_SINCE = (AUDIO_PROCESSOR,)
+READY_INCLUDE = (*_READY_AT_FIRST, *_READY_SINCE)
 
 # Anything else may be a pickle or a program, and reading one can run code.
 SAFE_ENDINGS = (".safetensors", ".onnx", *ONNX_DATA, ".json", ".jinja", ".txt", ".model", ".md", ".sig")
@@ -141,8 +141,14 @@ class LockedSource:
 
     def includes(self, name: str) -> bool:
         """Whether a file of this name is one of it."""
-        patterns = self.include or (READY_INCLUDE if self.ready else DEFAULT_INCLUDE)
-        return is_safe(name) and any(fnmatchcase(name, pattern) for pattern in patterns)
+        return self._is_of(READY_INCLUDE if self.ready else DEFAULT_INCLUDE, name)
+
+    def expects(self, name: str) -> bool:
+        """Whether a file of this name that its repository has must be in the lock, whichever version wrote that."""
+        return self._is_of(_READY_AT_FIRST if self.ready else DEFAULT_INCLUDE, name)
+
+    def _is_of(self, default: tuple[str, ...], name: str) -> bool:
+        return is_safe(name) and any(fnmatchcase(name, pattern) for pattern in self.include or default)
 
     @property
     def place(self) -> str:
