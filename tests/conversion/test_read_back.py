@@ -1,12 +1,15 @@
-"""How a source's matrices are found in an artifact, and how a text is cut for the runtime. Needs no tools."""
+"""How a source's matrices are found in an artifact, and how a text is cut for the runtime."""
 
+import json
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from reconciler.conversion.worker.artifact_logits import pieces
-from reconciler.conversion.worker.read_back import RoundedMatrices, RoundedMatrix, Span
+from reconciler.conversion.worker.read_back import RoundedMatrices, RoundedMatrix, Span, rounded_matrices
 from reconciler.domain.errors import ConversionFailed
+from tests.extras import needs
 
 
 class Rows:
@@ -59,6 +62,58 @@ def test_what_the_tools_joined_and_split_is_found_by_its_rows() -> None:
 def test_other_matrices_than_the_source_has_are_refused(matrices: list[RoundedMatrix]) -> None:
     with pytest.raises(ConversionFailed, match="not those of the source"):
         take_all(matrices)
+
+
+# What other tools write: the operator, its attributes, and the tensors that it reads: the type and shape of each.
+CODES, SCALES = ("UINT4", (32, 6)), ("FLOAT", (2, 6))
+BYTES = ("UINT8", (6, 2, 8))
+NBITS = {"K": 32, "N": 6, "bits": 4, "block_size": 16}
+FOREIGN: dict[str, tuple[str, dict[str, int], list[tuple[str, tuple[int, ...]] | None], str]] = {
+    "no axis": ("DequantizeLinear", {"block_size": 16}, [CODES, SCALES], "go down a matrix"),
+    "a scale for each column": ("DequantizeLinear", {"axis": 0}, [CODES, ("FLOAT", (6,))], "it has no block_size"),
+    "codes that are computed": ("DequantizeLinear", {"axis": 0, "block_size": 16}, [None, SCALES], "its input 0 is"),
+    "scales that are computed": ("DequantizeLinear", {"axis": 0, "block_size": 16}, [CODES, None], "its input 1 is"),
+    "zeros that are computed": ("DequantizeLinear", {"axis": 0, "block_size": 16}, [CODES, SCALES, None], "input 2 is"),
+    "codes of eight bits": ("DequantizeLinear", {"axis": 0}, [("INT8", (32, 6)), SCALES], "not of four bits"),
+    "a row of codes": ("DequantizeLinear", {"axis": 0}, [("INT4", (32,)), ("FLOAT", ())], "go down a matrix"),
+    "other blocks": ("DequantizeLinear", {"axis": 0, "block_size": 8}, [CODES, SCALES], "its input 1 has not the size"),
+    "codes one by one": (
+        "DequantizeLinear",
+        {"axis": 0, "block_size": 16},
+        [CODES, SCALES],
+        "its codes are not packed",
+    ),
+    "no bits, no size": ("MatMulNBits", {"K": 32}, [BYTES, SCALES], "it has no block_size"),
+    "no N": ("MatMulNBits", {"K": 32, "block_size": 16}, [BYTES, SCALES], "it has no N"),
+    "two bits": ("MatMulNBits", NBITS | {"bits": 2}, [BYTES, SCALES], "it has 2 bits"),
+    "packed codes that are computed": ("MatMulNBits", NBITS, [None, SCALES], "its input 1 is"),
+    "another size": ("MatMulNBits", NBITS | {"N": 7}, [BYTES, SCALES], "its input 1 has not the size"),
+    "zeros that are numbers": ("MatMulNBits", NBITS, [BYTES, SCALES, ("FLOAT", (6,))], "its codes are not bytes"),
+    "an order of its own": ("MatMulNBits", NBITS, [BYTES, SCALES, ("UINT8", (6,)), ("INT32", (32,))], "more inputs"),
+}
+
+
+@pytest.mark.parametrize("case", FOREIGN)
+def test_what_is_not_understood_is_named(tmp_path: Path, case: str) -> None:
+    """A ready model may come from any tool: what its node lacks is said, and not a bare name."""
+    needs("onnx", "convert")
+    from onnx import TensorProto, helper, save
+
+    operator, attributes, held, said = FOREIGN[case]
+    names = [f"w{at}" for at in range(len(held))]
+    tensors = [
+        TensorProto(name=name, data_type=TensorProto.DataType.Value(kind), dims=shape)
+        for name, (kind, shape) in ((name, one) for name, one in zip(names, held, strict=True) if one is not None)
+    ]
+    inputs = names if operator == "DequantizeLinear" else ["x", *names]
+    nodes = [helper.make_node(operator, inputs, ["w"], name="/layers.0/odd", **attributes)]
+    if operator == "DequantizeLinear":
+        nodes.append(helper.make_node("MatMul", ["x", "w"], ["y"]))
+    save(helper.make_model(helper.make_graph(nodes, "g", [], [], tensors)), tmp_path / "model.onnx")
+    config = {"model": {"decoder": {"filename": "model.onnx"}}}
+    (tmp_path / "genai_config.json").write_text(json.dumps(config))
+    with pytest.raises(ConversionFailed, match=f"/layers.0/odd .* that is not known here: .*{said}"):
+        rounded_matrices(str(tmp_path))
 
 
 @pytest.mark.parametrize(

@@ -155,20 +155,56 @@ def rounded_matrices(folder: str) -> RoundedMatrices:
 def _dequantized(node: Any, tensors: dict[str, Any], folder: str) -> DequantizedMatrix:
     from onnx import TensorProto
 
-    numbers = {attribute.name: attribute.i for attribute in node.attribute}
-    codes = tensors[node.input[0]]
-    if codes.data_type not in (TensorProto.INT4, TensorProto.UINT4) or numbers["axis"] != 0:
-        raise ConversionFailed(f"{node.name} of the result is rounded in a way that is not known here")
+    read = _Reading(node, tensors, block_size=0, axis=1)
+    codes = read.stored(0)
+    read.require(codes.data_type in (TensorProto.INT4, TensorProto.UINT4), "its codes are not of four bits")
+    read.require(len(codes.dims) == 2 and read.numbers["axis"] == 0, "its blocks do not go down a matrix")
+    block = read.positive("block_size")
+    scales = read.stored(1, shape := [-(-codes.dims[0] // block), codes.dims[1]])
+    zeros = read.stored(2, shape) if len(node.input) > 2 else None
+    for tensor in (codes, zeros):
+        read.require(tensor is None or _is_packed(tensor), "its codes are not packed")
     return DequantizedMatrix(
         name=node.name,
         columns=codes.dims[0],
         rows=codes.dims[1],
-        block=numbers["block_size"],
+        block=block,
         codes=_bytes(codes, folder),
-        scales=_tensor(tensors[node.input[1]], folder),
-        zeros=_bytes(tensors[node.input[2]], folder) if len(node.input) > 2 else None,
+        scales=_tensor(scales, folder),
+        zeros=_bytes(zeros, folder) if zeros is not None else None,
         signed=codes.data_type == TensorProto.INT4,
     )
+
+
+class _Reading:
+    """What a node says, and what it reads. A ready model may come from any tool: what is not understood is refused by
+    the name of the node. `numbers` are its attributes, over what they are where they are left out."""
+
+    def __init__(self, node: Any, tensors: dict[str, Any], **numbers: int) -> None:
+        self._node, self._tensors = node, tensors
+        self.numbers: dict[str, int] = numbers | {attribute.name: attribute.i for attribute in node.attribute}
+
+    def require(self, holds: bool, otherwise: str) -> None:
+        if not holds:
+            name = self._node.name or self._node.output[0]
+            raise ConversionFailed(f"{name} of the result is rounded in a way that is not known here: {otherwise}")
+
+    def positive(self, name: str) -> int:
+        self.require(self.numbers.get(name, 0) > 0, f"it has no {name}")
+        return self.numbers[name]
+
+    def stored(self, at: int, shape: Sequence[int] | None = None) -> Any:
+        """The tensor of its input `at`, with as many numbers as that shape has."""
+        name = self._node.input[at] if at < len(self._node.input) else ""
+        self.require(name in self._tensors, f"its input {at} is not stored in the graph")
+        tensor = self._tensors[name]
+        fits = shape is None or math.prod(tensor.dims) == math.prod(shape)
+        self.require(fits, f"its input {at} has not the size that its attributes say")
+        return tensor
+
+
+def _is_packed(tensor: Any) -> bool:
+    return bool(tensor.external_data) or len(tensor.raw_data) == (math.prod(tensor.dims) + 1) // 2
 
 
 def _bytes(tensor: Any, folder: str) -> Any:
@@ -186,16 +222,24 @@ def _bytes(tensor: Any, folder: str) -> Any:
 
 
 def _matrix(node: Any, tensors: dict[str, Any], folder: str) -> RoundedMatrix:
-    numbers = {attribute.name: attribute.i for attribute in node.attribute}
-    if numbers["bits"] not in (4, 8) or any(node.input[4:]):
-        raise ConversionFailed(f"{node.name} of the result is rounded in a way that is not known here")
-    rows = [_tensor(tensors[name], folder).reshape(numbers["N"], -1) for name in node.input[1:4] if name]
-    codes, scales, *zeros = rows
+    from onnx import TensorProto
+
+    read = _Reading(node, tensors, bits=4)
+    bits, block = read.positive("bits"), read.positive("block_size")
+    rows, columns = read.positive("N"), read.positive("K")
+    read.require(bits in (4, 8), f"it has {bits} bits")
+    read.require(not any(node.input[4:]), "it has more inputs than codes, scales and zeros")
+    blocks = -(-columns // block)
+    found = [read.stored(1, [rows, blocks, block * bits // 8]), read.stored(2, [rows, blocks])]
+    if any(node.input[3:4]):
+        found.append(read.stored(3, [rows, (blocks * bits + 7) // 8]))
+    read.require(all(one.data_type == TensorProto.UINT8 for one in (found[0], *found[2:])), "its codes are not bytes")
+    codes, scales, *zeros = (_tensor(one, folder).reshape(rows, -1) for one in found)
     return RoundedMatrix(
         name=node.name,
-        columns=numbers["K"],
-        bits=numbers["bits"],
-        block=numbers["block_size"],
+        columns=columns,
+        bits=bits,
+        block=block,
         codes=codes,
         scales=scales,
         zeros=zeros[0] if zeros else None,
