@@ -37,6 +37,14 @@ WINSW_READS: dict[str, tuple[str, dict[str, str]]] = {
     "log/sizeThreshold": (NUMBER, {}),
     "log/keepFiles": (NUMBER, {}),
 }
+# What the page does to the folder of a service, in this order: new, ours, closed, empty, and filled only then.
+HARDENING = (
+    "New-Item -ItemType Directory $data",
+    'icacls $data /setowner "*S-1-5-32-544"',
+    "icacls $data /inheritance:r /grant:r ",
+    "if ($LASTEXITCODE -or (Get-ChildItem $data -Force)) { throw ",
+    'New-Item -ItemType Directory "$data\\manifests"',
+)
 GRACE = 10  # seconds in which `reconciler run` has ended once it is asked to
 
 
@@ -96,3 +104,17 @@ def test_windows_does_not_run_it_as_the_system() -> None:
 @pytest.mark.parametrize("file", [PLIST, WINSW], ids=["launchd", "windows"])
 def test_a_definition_that_was_never_run_says_so(file: Path) -> None:
     assert "never run" in " ".join(file.read_text(encoding="utf-8").split())
+
+
+def test_nobody_else_can_own_the_folder_of_the_windows_service() -> None:
+    """As the page makes it: who owned it before could give himself its rights back, and decide what is trusted. An
+    error ends the block, for which pasted lines need one."""
+    page = (PACKAGING / "README.md").read_text(encoding="utf-8")
+    block = [line.strip() for line in page.split("```\n& {\n")[1].split("\n}\n")[0].splitlines()]
+    assert block[0] == '$ErrorActionPreference = "Stop"'
+    steps = [block.index(next(line for line in block if line.startswith(beginning))) for beginning in HARDENING]
+    assert steps == sorted(steps)
+    assert [line for line in block if "-Force" in line and "New-Item" in line] == []
+    assert [
+        line for line in page.splitlines() if "icacls" in line and line.strip() not in block and "`" not in line
+    ] == []
