@@ -36,6 +36,9 @@ class StepLog(Reporter):
     def progressed(self, change: Change, fraction: float, text: str) -> None:
         self._alive()
 
+    def alive(self) -> None:
+        self._alive()
+
     def finished(self, outcome: Outcome) -> None:
         self._alive()
         self._board.step_ended(outcome)

@@ -272,7 +272,9 @@ def prove(wanted: DesiredRelease, staged: str, name: str, context: PassContext) 
     rest = needed(gates, fidelity, held).in_runtime
     reference = context.machine.records.reference(held.build_key) if rest else None
     rehearsal = context.workers.rehearsal
-    proved = rehearsal.prove(staged, name, rest, held, wanted.boundaries, reference, task=release.task)
+    proved = rehearsal.prove(
+        staged, name, rest, held, wanted.boundaries, reference, task=release.task, alive=context.alive
+    )
     for measured in proved if rest else ():
         held = measured
         context.machine.records.save_measured(held)

@@ -1,5 +1,5 @@
 """The kinds of long work: ConversionJob, DownloadJob, and MeasurementJob for what gates ask for and takes long
-(fidelity, speed, endurance)."""
+(fidelity, speech, speed, endurance)."""
 
 import os
 from contextlib import suppress
@@ -247,7 +247,7 @@ class MeasurementJob(Job[Measure]):
                 self._folder, name, gates, self._measured, boundaries, self._reference, task=self._wanted.release.task
             ):
                 self._measured = found
-                self._new += (found,)
+                self._new = (*(one for one in self._new if isinstance(one, Comparison)), found)  # it holds those before
                 if self._rejected():
                     return
 

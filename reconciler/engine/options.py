@@ -19,6 +19,9 @@ class Reporter:
     def progressed(self, change: Change, fraction: float, text: str) -> None:
         """`fraction` from 0 to 1; `text` is what is being done."""
 
+    def alive(self) -> None:
+        """A step that shows no progress has got on."""
+
     def finished(self, outcome: Outcome) -> None: ...
 
 

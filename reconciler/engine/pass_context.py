@@ -98,13 +98,14 @@ class Workers:
 @dataclass(slots=True, kw_only=True)
 class PassContext:
     """`staged` holds releases that were rehearsed and wait for registration, `installed` the versions of the runtime's
-    packages: looked up once a pass, not once a release."""
+    packages: looked up once a pass, not once a release; `alive` is called by a step that gets on."""
 
     machine: Machine
     workers: Workers
     resolution: Resolution
     staged: dict[str, tuple[str, Marker]] = field(default_factory=dict)
     installed: dict[str, str] = field(default_factory=dict)
+    alive: Callable[[], None] = lambda: None
 
     def wanted(self, variant: str) -> DesiredRelease:
         return next(one for one in self.resolution.desired.wanted if one.variant == variant)

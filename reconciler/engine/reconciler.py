@@ -166,7 +166,9 @@ class Reconciler:
 
     def _carry_out(self, first: Snapshot, outcomes: list[Outcome]) -> None:
         steps = Steps(self._reporter, outcomes)
-        context = PassContext(machine=self._machine, workers=self._workers, resolution=first.resolution)
+        context = PassContext(
+            machine=self._machine, workers=self._workers, resolution=first.resolution, alive=self._reporter.alive
+        )
         predecessors = [one for one in first.plan.changes if isinstance(one, PruneVariant) and one.makes_way]
         stuck = {one.variant for one in predecessors if not steps.run([one], context)}
         for change in first.plan.changes:  # afterwards: it may be what a predecessor was served from

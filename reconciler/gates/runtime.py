@@ -6,7 +6,7 @@ gate by gate. Numbers are kept; judging them is gates.judgement's work.
 """
 
 from abc import abstractmethod
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar, Protocol
@@ -76,7 +76,7 @@ class MeasuringRuntime(Protocol):
 class RegisteredCandidate:
     """A release that `runtime` has registered as `name`; its files are in `folder`. `boundaries`: after how many tokens
     it computes otherwise (domain.sources.model_config). `reference`: what came from where its artifact was built;
-    `task`: what it is for."""
+    `task`: what it is for; `alive` is called whenever it has answered."""
 
     runtime: MeasuringRuntime
     folder: str
@@ -84,9 +84,12 @@ class RegisteredCandidate:
     boundaries: Mapping[str, int] = field(default_factory=dict)
     reference: Reference | None = None
     task: str = CHAT
+    alive: Callable[[], None] = lambda: None
 
     def ask(self, messages: Sequence[tuple[str, str]], max_tokens: int, temperature: float | None = 0.0) -> Answer:
-        return self.runtime.ask(self.name, messages, max_tokens, temperature=temperature)
+        answer = self.runtime.ask(self.name, messages, max_tokens, temperature=temperature)
+        self.alive()
+        return answer
 
     def ask_as_user(self, text: str, max_tokens: int) -> Answer:
         return self.ask((("user", text),), max_tokens)
@@ -101,6 +104,11 @@ class RuntimeGate(Gate):
     @abstractmethod
     def measure(self, candidate: RegisteredCandidate, held: Measured) -> dict[str, Any]:
         """The fields of `held` that are measured anew: with what it lacks added to them."""
+
+    def steps(self, candidate: RegisteredCandidate, held: Measured) -> Iterator[dict[str, Any]]:
+        """The same as `measure`, piece by piece, each with all that was measured before it: for a gate of which each
+        piece may take long and is worth keeping."""
+        yield self.measure(candidate, held)
 
     def conclude(self, candidate: RegisteredCandidate, held: Measured) -> dict[str, Any]:
         """The same, of what is measured last, when no gate needs the model any more."""
@@ -127,21 +135,28 @@ class Rehearsal(AbstractContextManager["Rehearsal"]):
         reference: Reference | None = None,
         *,
         task: str = CHAT,
+        alive: Callable[[], None] = lambda: None,
     ) -> Iterator[Measured]:
         """`held` with what the gates lack added to it, gate by gate: what was measured before something failed is not
-        lost. Raises RehearsalFailed, in the runtime's own words, when the candidate does not load or does not
-        answer."""
+        lost. `alive` is called whenever the model has answered. Raises RehearsalFailed, in the runtime's own words,
+        when the candidate does not load or does not answer."""
         candidate = RegisteredCandidate(
-            runtime=self._runtime, folder=folder, name=name, boundaries=boundaries or {}, reference=reference, task=task
+            runtime=self._runtime,
+            folder=folder,
+            name=name,
+            boundaries=boundaries or {},
+            reference=reference,
+            task=task,
+            alive=alive,
         )
         with self._registered(folder, name, task_properties(task)):
             measured = []
             for gate in gates:
                 measured.append(gate)
-                found = gate.measure(candidate, held)
-                times = dict.fromkeys((gate.name, *gate.beside), now())
-                held = replace(held, times={**held.times, **times}, **found)
-                yield held
+                for found in gate.steps(candidate, held):
+                    times = dict.fromkeys((gate.name, *gate.beside), now())
+                    held = replace(held, times={**held.times, **times}, **found)
+                    yield held
             for gate in measured:
                 if found := gate.conclude(candidate, held):
                     held = replace(held, **found)

@@ -57,7 +57,9 @@ def machine(tmp_path: Path, capitals: Path) -> TestMachine:
     one = TestMachine(folder=tmp_path)
     one.give_model(capitals)
     one.declare()
-    assert one_pass(one).converged
+    signs = Signs()
+    assert one_pass(one, signs).converged
+    assert signs.seen >= 2  # each answer is a sign of life: golden prompts take longer than a watchdog waits
     assert set(one.index()) == {f"{V}:1"}
     return one
 
@@ -65,9 +67,16 @@ def machine(tmp_path: Path, capitals: Path) -> TestMachine:
 OPTIONS = replace(options(), make_runtime=lambda cache, scratch, log: Dated(cache, scratch=scratch, log=log))
 
 
-def one_pass(machine: TestMachine) -> PassResult:
+class Signs(Reporter):
+    seen = 0
+
+    def alive(self) -> None:
+        self.seen += 1
+
+
+def one_pass(machine: TestMachine, reporter: Reporter | None = None) -> PassResult:
     with locked_machine(str(machine.root), str(machine.cache), command="test") as held:
-        return run_pass(held, load(str(machine.manifests)), Reporter(), OPTIONS)
+        return run_pass(held, load(str(machine.manifests)), reporter or Reporter(), OPTIONS)
 
 
 def by_another_runtime(machine: TestMachine) -> None:

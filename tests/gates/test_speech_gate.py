@@ -7,20 +7,21 @@ import weakref
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
-from typing import cast
+from typing import Any, cast
 
 import pytest
 
 from reconciler.domain.desired import Desired
+from reconciler.domain.errors import PermanentError, RehearsalFailed
 from reconciler.domain.gate_spec import GateSpec
 from reconciler.domain.measured import Measured, Numbers, Transcribed
 from reconciler.domain.recorded import Recorded
 from reconciler.domain.targets import CHAT, SPEECH
 from reconciler.domain.verdict import Verdict
-from reconciler.gates.judgement import gates_of, judge, with_verdicts
+from reconciler.gates.judgement import gates_of, judge, needed, with_verdicts
 from reconciler.gates.load import LoadGate
 from reconciler.gates.recording import Recording, a_tone
-from reconciler.gates.runtime import MeasuringRuntime, RegisteredCandidate
+from reconciler.gates.runtime import MeasuringRuntime, RegisteredCandidate, Rehearsal
 from reconciler.gates.speech import GoldenRecording, SpeechGate
 
 HELD = Measured(release="", build_key="")
@@ -86,6 +87,36 @@ def test_a_recording_is_heard_once_in_each_language_and_other_words_judge_it_aga
     assert len(hearing.asked) == 3
     told = replace(HELD, asked=tuple(held.answers))  # as an inventory says it
     assert [one.message for one in judged(gate, told)] == ["only the machine itself knows what it heard"]
+
+
+class Dying(Hearing):
+    """Dies on the third recording."""
+
+    def transcribe(self, identity: str, audio: bytes, language: str) -> Transcribed:
+        if len(self.asked) == 2:
+            raise PermanentError("it died", code="RuntimeDied")
+        return super().transcribe(identity, audio, language)
+
+    def rehearsal(self) -> Rehearsal:
+        catalog: dict[str, Any] = dict.fromkeys(("register", "unregister", "close", "kill"), lambda *_: None)
+        return Rehearsal(cast("MeasuringRuntime", SimpleNamespace(transcribe=self.transcribe, **catalog)))
+
+
+def test_what_was_heard_is_kept_recording_by_recording_and_each_is_a_sign_of_life() -> None:
+    cases = tuple(replace(HELLO, name=name, audio=Recording.of(name.encode())) for name in "abc")
+    gate, found, signs = SpeechGate(cases=cases, min_pass=3), list[Measured](), list[int]()
+    proved = Dying().rehearsal().prove("", "x:1", [gate], HELD, task=SPEECH, alive=lambda: signs.append(1))
+    with pytest.raises(RehearsalFailed, match="it died"):
+        found.extend(proved)
+    assert [len(one.answers) for one in found] == [1, 2]
+    assert len(signs) == 2
+    hearing = Hearing()
+    assert len(gate.measure(hearing.candidate(), found[-1])["answers"]) == 3
+    assert hearing.asked == [(b"c", "en")]
+
+
+def test_what_may_take_long_is_measured_beside_the_passes() -> None:
+    assert needed(GateSpec.of(SpeechGate(cases=(HELLO,), min_pass=1), task=SPEECH), None, HELD).slow
 
 
 def test_it_is_shown_without_the_recording() -> None:
