@@ -102,7 +102,7 @@ class Reason(StrEnum):
     PRECISION_CHANGED = ("PrecisionChanged", "precisions: auto chose another one for this machine, and that one serves")
     AWAITING_PRECISION = (
         "AwaitingPrecision",
-        "precisions: auto chose another one, which is not served yet: this one serves until then",
+        "its model is to be served at another precision, which is not served yet: this one serves until then",
     )
     RETRIES_EXCEEDED = (
         "RetriesExceeded",

@@ -81,13 +81,23 @@ def make_plan(
         plan = within_windows(plan, one, seen, recorded, running)
         return within_disk(within_memory(plan, one, seen), seen)
 
+    def prunes_making(way: Container[str]) -> tuple[list[PruneVariant], list[Held]]:
+        prunes, held = plan_prunes(desired, seen, recorded, confirm=confirm, way=way)
+        prunes, waiting = prunes_in_time(prunes, seen)
+        return prunes, [*held, *waiting]
+
     desired = with_verdicts(desired, recorded)
     wanted = sorted(desired.wanted, key=lambda one: one.variant)
-    prunes, prunes_held = plan_prunes(desired, observed, recorded, confirm=confirm)
-    prunes, waiting_prunes = prunes_in_time(prunes, observed)
-    prunes_held += waiting_prunes
-    observed = with_room_of(observed, prunes)
+    seen = observed
+    prunes, prunes_held = prunes_making(())
+    observed = with_room_of(seen, prunes)
     variants = [replan(one, observed) for one in wanted]
+    short_of_room = zip(variants, wanted, strict=True)
+    # guard: no other precision makes way where it is not declared
+    if way := {one.release.model for variant, one in short_of_room if variant.short_of and one.delete_first}:
+        prunes, prunes_held = prunes_making(way)
+        observed = with_room_of(seen, prunes)
+        variants = [replan(one, observed) for one in wanted]
     freed_first: list[PruneArtifact] = []
     if short := max((variant.short_of for variant in variants), default=0):
         freed_first = plan_room(desired, observed, recorded, short)

@@ -10,11 +10,13 @@ from dataclasses import dataclass, field, replace
 from reconciler.domain.changes import Change, Cost, PruneArtifact, PruneSource, PruneVariant, RemoveRelease
 from reconciler.domain.desired import Desired, DesiredRelease
 from reconciler.domain.history import kept
+from reconciler.domain.manifest import variant_name
 from reconciler.domain.observed import Observed
 from reconciler.domain.plan import Held
 from reconciler.domain.reasons import PRUNE_GUARDS, Reason
 from reconciler.domain.recorded import Recorded, RecordedRelease
 from reconciler.domain.release import Marker
+from reconciler.domain.targets import PRECISIONS
 from reconciler.planner.dependencies import dependents_of, is_ready
 from reconciler.planner.plan_disk import disk_budget
 from reconciler.planner.variant_facts import is_ours
@@ -43,13 +45,14 @@ class _Served:
 
 
 def plan_prunes(
-    desired: Desired, observed: Observed, recorded: Recorded, *, confirm: bool
+    desired: Desired, observed: Observed, recorded: Recorded, *, confirm: bool, way: Container[str] = ()
 ) -> tuple[list[PruneVariant], list[Held]]:
+    """`way` names models whose outgoing precision goes before another one serves, because the disk holds only one."""
     ours = _ours(observed, recorded)
     orphans = [ours[variant] for variant in sorted(ours) if variant not in desired.declared]
     held, free = [], []
     for one in orphans:
-        if why := next(_reasons_to_stay(one, desired, observed, recorded, confirm=confirm), None):
+        if why := next(_reasons_to_stay(one, desired, observed, recorded, confirm=confirm, way=way), None):
             held.append(Held(variant=one.variant, reason=why[0], message=why[1]))
         else:
             free.append(one)
@@ -69,13 +72,26 @@ def _stays(model: str, desired: Desired, observed: Observed) -> bool:
     return any(one.release.model == model and is_ready(one, observed) for one in desired.wanted)
 
 
+def _successors(orphan: _Served, desired: Desired, observed: Observed) -> list[str]:
+    """What its model is to be served as from now on, as long as none of it serves. Where a policy wants it gone, it
+    goes."""
+    if orphan.variant in desired.retired or _stays(orphan.model, desired, observed):
+        return []
+    return sorted(_named(orphan.model, desired).difference(desired.retired))
+
+
+def _named(model: str, desired: Desired) -> set[str]:
+    """Its variants that are declared, also those that could not be resolved."""
+    return {variant_name(model, precision) for precision in PRECISIONS} & desired.declared
+
+
 def _needed(orphan: _Served, dependents: list[str]) -> Held:
     message = f"still served, and to go first, is what depends on it: {', '.join(dependents)}"
     return Held(variant=orphan.variant, reason=Reason.HAS_DEPENDENTS, message=message)
 
 
 def _reasons_to_stay(
-    orphan: _Served, desired: Desired, observed: Observed, recorded: Recorded, *, confirm: bool
+    orphan: _Served, desired: Desired, observed: Observed, recorded: Recorded, *, confirm: bool, way: Container[str]
 ) -> Iterator[tuple[Reason, str]]:
     """Why this one stays, whatever becomes of the others; the first counts."""
     if orphan.variant in observed.unreadable:
@@ -85,10 +101,9 @@ def _reasons_to_stay(
     suspension = recorded.suspension_of(orphan.variant, orphan.model)
     if suspension is not None:  # guard: what is suspended stays
         yield Reason.SUSPENDED, f"would prune; {suspension}"
-    chosen = next((one for one in desired.wanted if one.release.model == orphan.model), None)
-    # guard: another precision serves until the chosen one does
-    if orphan.model in desired.chosen and chosen is not None and not is_ready(chosen, observed):
-        yield Reason.AWAITING_PRECISION, f"it serves until {chosen.variant} does"
+    # guard: another precision serves until one that is declared does
+    if orphan.model not in way and (successors := _successors(orphan, desired, observed)):
+        yield Reason.AWAITING_PRECISION, f"it serves until {' or '.join(successors)} does"
     if orphan.protected:  # guard: what is protected stays
         yield Reason.PROTECTED, PROTECTED
     # A mark can be copied with its folder: without a second witness a person decides.
@@ -136,7 +151,7 @@ def _guard(
     if not desired.complete:  # guard: nothing is pruned while a manifest is unreadable
         return Reason.MANIFESTS_UNREADABLE, "mend the invalid manifests first"
     kept = {one.model for variant, one in ours.items() if variant in desired.declared}
-    gone = {one.model for one in orphans} - kept
+    gone = {one.model for one in orphans if not _named(one.model, desired)} - kept
     if confirm or gone <= desired.confirmed:  # guard: a confirmation in git confirms only what it names
         return None
     if not desired.declared:  # guard: an empty declaration prunes nothing
@@ -150,7 +165,8 @@ def _guard(
         unconfirmed = ", ".join(sorted(gone - desired.confirmed))
         which = f" ({unconfirmed} not confirmed)" if gone & desired.confirmed else ""
         what = f"{len(gone)} of {len(gone | kept)} models would go{which}"
-        return Reason.CONFIRMATION_NEEDED, f"{what}: pass --confirm if that is meant, or {_NAME_THEM}"
+        until = "" if len(gone) > MOST_UNCONFIRMED else ", and stay until as many others serve"
+        return Reason.CONFIRMATION_NEEDED, f"{what}{until}: pass --confirm if that is meant, or {_NAME_THEM}"
     return None
 
 

@@ -219,7 +219,12 @@ MUTANTS = (
     _("an empty declaration prunes nothing", _PLAN),
     _("many at once want a confirmation", _PLAN),
     _("more than five want a confirmation", _PLAN),
-    _("another precision serves until the chosen one does", "tests/planner/test_precision_choice.py"),
+    _("another precision serves until one that is declared does", "tests/planner/test_precision_choice.py"),
+    _(
+        "no other precision makes way where it is not declared",
+        "tests/planner/test_precision_choice.py",
+        "(way := {one.release.model for variant, one in short_of_room if variant.short_of})",
+    ),
     _("what is protected stays", _PLAN),
     _("no provider is downloaded", "tests/backends/test_provider_libraries.py"),
     _("what is suspended stays", "tests/cli/test_suspend.py"),

@@ -175,7 +175,7 @@ def test_a_variant_goes_although_others_depend_on_its_model_once_another_variant
     world, want = settled(wanted(DRAFT), wanted(other), DEPENDING), desired(other, DEPENDING)
     assert actions(world, want) == ["prune draft-int4"]
     unready, later = settled(wanted(DRAFT), DEPENDING), desired(other, DEPENDING)
-    assert "draft-int4 HasDependents" in actions(unready, later)
+    assert "draft-int4 AwaitingPrecision" in actions(unready, later)
 
 
 def test_the_guards_count_both() -> None:

@@ -2,6 +2,7 @@
 serves until its successor does."""
 
 import random
+from collections.abc import Iterable
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -67,9 +68,15 @@ def _again(one: DesiredRelease) -> DesiredRelease:
 @settings(max_examples=100, deadline=None)
 def test_what_serves_goes_on_serving_until_its_successor_does(world: World, want: Desired) -> None:
     served_before = {variant for variant in world.serving() if variant in want.declared}
+    models_before = _models(world.serving()) & _models(want.declared)
     for change in world.plan(want, confirm=True).changes:
         world = world.carry_out(change, want)
         assert served_before <= world.serving().keys()
+        assert models_before <= _models(world.serving())  # at another precision, if need be
+
+
+def _models(variants: Iterable[str]) -> set[str]:
+    return {variant.rpartition("-")[0] for variant in variants}
 
 
 @given(worlds(), DESIRED)

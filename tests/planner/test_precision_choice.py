@@ -178,3 +178,29 @@ def test_the_reason_stands_in_plan_and_conditions() -> None:
     conditions = judge(want, world.observed, {}, plan, {}, "2027-01-01T00:00:00Z")
     assert conditions["capitals-fp32"]["PrecisionChosen"].message == want.chosen["capitals"]
     assert "PrecisionChosen" not in conditions["other-int4"]
+
+
+def test_a_precision_that_is_no_longer_named_serves_until_one_that_is_does() -> None:
+    """Whether `auto` chose the other one or a person wrote it."""
+    before, after = desired(release("capitals")), desired(release("capitals", precision="int8"))
+    served = World().converge(before)
+    plan = served.plan(after)
+    assert [(one.variant, one.reason) for one in plan.held] == [("capitals-int4", "AwaitingPrecision")]
+    assert "it serves until capitals-int8 does" in plan.held[0].message
+    rejected = replace(after, wanted=(), unresolved={"capitals-int8": problem()})
+    assert [one.reason for one in served.plan(rejected).held] == ["AwaitingPrecision"]
+    denied = replace(after, retired={"capitals-int4": "a policy"})
+    assert "prune" in {one.action for one in served.plan(denied).changes}
+    assert set(served.converge(after).serving()) == {"capitals-int8"}
+
+
+def test_it_makes_way_where_that_is_declared_and_the_disk_holds_only_one() -> None:
+    before, after = desired(release("capitals")), desired(release("capitals", precision="int8"))
+    served = World().converge(before).with_observed(disk_free=1)
+    assert {one.reason for one in served.plan(after).held} == {"AwaitingPrecision", "DiskInsufficient"}
+    first = replace(after, wanted=tuple(replace(one, delete_first=True) for one in after.wanted))
+    assert [one.action for one in served.plan(first).changes][:1] == ["prune"]
+
+
+def problem() -> Problem:
+    return Problem(code="SourceUnreadable", file="capitals.yaml", line=7, message="it is gone")

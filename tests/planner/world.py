@@ -10,6 +10,7 @@ from reconciler.domain.manifest import Generation, Target
 from reconciler.domain.measured import TEXTS_DIGEST, Fidelity
 from reconciler.domain.observed import Observed, Registration, ServedFolder
 from reconciler.domain.plan import Plan
+from reconciler.domain.reasons import BY_ORDER
 from reconciler.domain.recorded import Recorded, RecordedRelease
 from reconciler.domain.release import Artifact, Marker, Recipe, Release
 from reconciler.domain.targets import CHAT
@@ -72,9 +73,13 @@ class World:
         return make_plan(want, self.observed, self.recorded, confirm=confirm)
 
     def converge(self, want: Desired, *, confirm: bool = True) -> "World":
-        world = self
-        for change in world.plan(want, confirm=confirm).changes:
-            world = world.carry_out(change, want)
+        """As a pass does: what waits for another change of the plan comes right after it."""
+        world, plan = self, self.plan(want, confirm=confirm)
+        while plan.changes:
+            for change in plan.changes:
+                world = world.carry_out(change, want)
+            waits = any(hold.reason in BY_ORDER for hold in plan.held)
+            plan = world.plan(want, confirm=confirm) if waits else Plan(revision="")
         return world
 
     def carry_out(self, change: Change, want: Desired) -> "World":

@@ -59,7 +59,9 @@ def translate(kind: str, message: str) -> ReconcilerError:
         return RuntimeUnavailable(f"Foundry Local is missing: {one_line(message)}", code="RuntimeMissing", hint=hint)
     for text, meaning, code in _MEANINGS:
         if text in message:
-            return meaning(plain(message), code=code, hint=_HINTS.get(code, ""))
+            # What the runtime would have its application call downloads a library: no advice for who reads this.
+            said = plain(message).partition(" Call DownloadAndRegisterEps")[0].removesuffix(".")
+            return meaning(said, code=code, hint=_HINTS.get(code, ""))
     return PermanentError(plain(message), code="RuntimeRefused")
 
 

@@ -7,6 +7,7 @@ import json
 import sys
 from collections.abc import Sequence
 from tempfile import TemporaryDirectory
+from typing import Any
 
 from reconciler.backends.protocol import Backend
 from reconciler.backends.select import backend_at
@@ -26,12 +27,23 @@ from reconciler.reports.view import FORMAT_VERSION, camel_view
 LARGEST_RECORDING = 64 << 20  # bytes
 
 
+class _Recording(argparse.Action):
+    """In place of the question. With `nargs="?"` a question after an option would not be taken."""
+
+    def __call__(
+        self, parser: argparse.ArgumentParser, namespace: argparse.Namespace, value: Any, _: Any = None
+    ) -> None:
+        namespace.audio = value
+        for action in parser._actions:
+            action.required = action.required and action.dest != "prompt"
+
+
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("name", metavar="NAME", help="a variant (capitals-int4), an id (capitals-int4:2), or a model")
-    parser.add_argument("prompt", metavar="PROMPT", nargs="?", help="the question; - reads it from standard input")
-    parser.add_argument(
-        "--audio", metavar="FILE", help="a recording, such as a WAV file of 16 kHz, for a model that hears"
-    )
+    prompt = "the question; - reads it from standard input; none with --audio"
+    parser.add_argument("prompt", metavar="PROMPT", help=prompt)
+    recording = "a recording, such as a WAV file of 16 kHz, for a model that hears"
+    parser.add_argument("--audio", metavar="FILE", action=_Recording, help=recording)
     parser.add_argument("--language", metavar="CODE", help="what is spoken in it, for a model that hears (default: en)")
     parser.add_argument("--system", metavar="TEXT", help="a system message before the question")
     parser.add_argument(
@@ -75,8 +87,6 @@ def run(arguments: argparse.Namespace) -> int:
 def _require_question(identity: str, arguments: argparse.Namespace) -> None:
     if arguments.audio is not None or arguments.language is not None:
         raise UsageError(f"{identity} does not hear: it reads a text", hint="give a PROMPT in the place of --audio")
-    if arguments.prompt is None:
-        raise UsageError("expected a PROMPT", hint='reconciler ask NAME "What is the capital of Slovenia?"')
 
 
 def _hear(backend: Backend, identity: str, arguments: argparse.Namespace) -> int:
