@@ -24,6 +24,7 @@ from reconciler.gates.endurance import EnduranceGate
 from reconciler.gates.judgement import GATES, judge
 from reconciler.gates.performance import PerformanceGate
 from reconciler.gates.prompts import GoldenPrompt, PromptsGate
+from reconciler.gates.recording import Recording
 from reconciler.gates.speech import GoldenRecording, SpeechGate
 from reconciler.gates.template import TemplateGate
 from reconciler.state.progress import Reported, Round, Scrubbed, report_progress, scrub_progress
@@ -195,7 +196,9 @@ def test_every_verdict_that_gates_give_is_counted() -> None:
     gates = GateSpec.of(prompts, PerformanceGate(), EnduranceGate(), TemplateGate(fixtures=(fixture,)))
     referenced = Referenced(method=METHOD, positions=1, median_kl=0, source_kl=0, built_kl=0, agreed=1, built_agreed=1)
     measured = Measured(release="sha256:0", build_key="sha256:1", referenced=referenced)
-    heard = SpeechGate(cases=(GoldenRecording(name="a.wav", audio=b"", check="exact", expected="x"),), min_pass=1)
+    heard = SpeechGate(
+        cases=(GoldenRecording(name="a.wav", audio=Recording.of(b""), check="exact", expected="x"),), min_pass=1
+    )
     specs = (gates, GateSpec.of(texts, task=EMBEDDINGS), GateSpec.of(heard, task=SPEECH))
     found = [verdict for spec in specs for verdict in judge(spec, "int4", None, measured)]
     assert {one.gate for one in found} == {gate.name for gate in GATES}

@@ -1,6 +1,7 @@
 """A mistake in our own code, met by one document or folder: that one is a problem in words, and all others go on."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -35,10 +36,10 @@ def fail() -> None:
 def test_in_reading_a_manifest(two: TestMachine, monkeypatch: pytest.MonkeyPatch) -> None:
     usual = model_rules.gates_of
 
-    def gates_of(declaration: Declaration[ModelManifest]) -> object:
+    def gates_of(declaration: Declaration[ModelManifest], *more: Any) -> object:
         if declaration.text("metadata", "name") == "bad":
             fail()
-        return usual(declaration)
+        return usual(declaration, *more)
 
     monkeypatch.setattr(model_rules, "gates_of", gates_of)
     parsed = load(str(two.manifests))
