@@ -1,6 +1,7 @@
 """Only host/durable.py changes what lasts. Everybody else who writes to a disk is on this list, with the reason."""
 
 import ast
+import re
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
@@ -84,8 +85,13 @@ ALLOWED = {
 }
 
 
+# What a call of any of them looks like in a text: most files have none, and need not be taken apart.
+_NAMED = re.compile(rf"\b(?:{'|'.join(sorted({'open', 'fdopen', *METHODS}.union(*CHANGES.values())))})\s*\(")
+
+
 def writes(path: Path) -> Iterator[tuple[int, str]]:
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+    text = path.read_text(encoding="utf-8")
+    for node in ast.walk(ast.parse(text)) if _NAMED.search(text) else ():
         if isinstance(node, ast.Call) and (name := _changing(node)):
             yield node.lineno, name
 
