@@ -4,9 +4,11 @@ It is Successful, Failed or Inconclusive (nothing was measured, or the bar canno
 `rejects` keeps a release from being served.
 """
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 SUCCESSFUL, FAILED, INCONCLUSIVE = VERDICTS = ("Successful", "Failed", "Inconclusive")
+MOST_MISSES = 5  # golden cases that a verdict names
 NO_MEMORY_FIGURE = "this platform does not tell the memory of a process"
 
 
@@ -35,6 +37,13 @@ def at_most(gate: str, measure: str, number: float, bar: float, label: str) -> V
     message = f"{label} {shown_number(number)}, at most {shown_number(bar)} wanted"
     # guard: gate: a number above its bar fails
     return compared(gate, measure, number, bar, message, good=number <= bar)
+
+
+def of_cases(gate: str, right: int, least: int, message: str, misses: Sequence[str] = ()) -> Verdict:
+    """Of golden cases, of which `right` passed. `misses` say of the others what was wrong, as far as that is known."""
+    verdict = at_least(gate, "passed", float(right), float(least), "")
+    message = f"{message}; {misses[0]}" if verdict.rejects and misses else message
+    return replace(verdict, message=message, misses=tuple(misses[:MOST_MISSES]))
 
 
 def compared(gate: str, measure: str, number: float, bar: float | None, message: str, *, good: bool) -> Verdict:

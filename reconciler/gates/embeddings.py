@@ -7,7 +7,7 @@ compared, is judged without embedding anything again.
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from itertools import chain
 from typing import Any, ClassVar
@@ -17,11 +17,10 @@ from reconciler.domain.errors import RehearsalFailed
 from reconciler.domain.measured import Measured, Numbers
 from reconciler.domain.targets import EMBEDDINGS
 from reconciler.domain.text.quoting import shown
-from reconciler.domain.verdict import Verdict, at_least, compared, inconclusive
+from reconciler.domain.verdict import Verdict, compared, inconclusive, of_cases
 from reconciler.gates.runtime import RegisteredCandidate, RuntimeGate
 
 TEXT_SHOWN = 60  # characters of a text in a message
-MOST_MISSES = 5  # golden texts that a verdict names
 
 _DIMENSIONS = digest.of_value({"embedding": "dimensions"})
 
@@ -87,9 +86,7 @@ class EmbeddingsGate(RuntimeGate):
         wrong = tuple(why for case in self.cases if (why := _miss(case, measured)))
         right = len(self.cases) - len(wrong)
         message = f"{right} of {len(self.cases)} golden texts are near what they should be, {self.min_pass} wanted"
-        verdict = at_least(self.name, "passed", float(right), float(self.min_pass), "")
-        message = f"{message}; {wrong[0]}" if verdict.rejects else message
-        yield replace(verdict, message=message, misses=wrong[:MOST_MISSES])
+        yield of_cases(self.name, right, self.min_pass, message, wrong)
 
     def _of_dimensions(self, found: int, wanted: int) -> Verdict:
         message = f"an embedding has {found} dimensions, {wanted} wanted"

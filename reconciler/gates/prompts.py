@@ -8,7 +8,7 @@ JSON Schema a list of keywords is taken that neither refers to anything nor cont
 import json
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from typing import Any, ClassVar
 
@@ -18,7 +18,7 @@ from reconciler.domain import digest
 from reconciler.domain.errors import PermanentError
 from reconciler.domain.measured import Measured, Numbers
 from reconciler.domain.text.quoting import shown
-from reconciler.domain.verdict import Verdict, at_least, inconclusive
+from reconciler.domain.verdict import MOST_MISSES, Verdict, inconclusive, of_cases
 from reconciler.gates.runtime import RegisteredCandidate, RuntimeGate
 
 CHECKS = ("exact", "contains", "regex", "jsonSchema")
@@ -39,7 +39,6 @@ KEYWORDS = frozenset(
     }
 )
 
-MOST_MISSES = 5  # golden prompts that a verdict names
 MOST_CASES = 20  # that a comparison names one by one
 NAME_SHOWN = 60  # characters of a golden prompt there
 
@@ -140,13 +139,11 @@ class PromptsGate(RuntimeGate):
         pairs = list(zip(self.cases, self.questions, strict=True))
         wrong = [(case, question) for case, question in pairs if not is_right(case, question, measured)]
         misses = tuple(_miss(case, question, measured) for case, question in wrong[:MOST_MISSES])
-        verdict = self._compared(len(pairs) - len(wrong))
-        message = f"{verdict.message}; {misses[0]}" if verdict.rejects else verdict.message
-        return replace(verdict, message=message, misses=misses)
+        return self._compared(len(pairs) - len(wrong), misses)
 
-    def _compared(self, right: int) -> Verdict:
+    def _compared(self, right: int, misses: Sequence[str] = ()) -> Verdict:
         message = f"{right} of {len(self.cases)} answered rightly, at least {self.min_pass} wanted"
-        return replace(at_least(self.name, "passed", float(right), float(self.min_pass), ""), message=message)
+        return of_cases(self.name, right, self.min_pass, message, misses)
 
 
 def is_right(case: GoldenPrompt, question: str, measured: Measured) -> bool:

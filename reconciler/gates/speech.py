@@ -12,13 +12,12 @@ from reconciler.domain import digest
 from reconciler.domain.measured import Measured, Numbers, Transcribed
 from reconciler.domain.targets import SPEECH
 from reconciler.domain.text.quoting import shown
-from reconciler.domain.verdict import Verdict, at_least, inconclusive
+from reconciler.domain.verdict import Verdict, inconclusive, of_cases
 from reconciler.gates.recording import Recording
 from reconciler.gates.runtime import RegisteredCandidate, RuntimeGate
 
 HEARD = ("exact", "contains")  # the ways in which words are compared
 ENGLISH = "en"
-MOST_MISSES = 5  # golden recordings that a verdict names
 TEXT_SHOWN = 120  # characters of a text in a message
 LONGEST_TEXT = 4_096  # characters of what was heard that are kept
 
@@ -94,9 +93,7 @@ class SpeechGate(RuntimeGate):
         wrong = tuple(why for one in self.cases if (why := _miss(one, measured.answers[one.question])))
         right = len(self.cases) - len(wrong)
         message = f"{right} of {len(self.cases)} golden recordings are heard rightly, {self.min_pass} wanted"
-        verdict = at_least(self.name, "passed", float(right), float(self.min_pass), "")
-        message = f"{message}; {wrong[0]}" if verdict.rejects else message
-        yield replace(verdict, message=message, misses=wrong[:MOST_MISSES])
+        yield of_cases(self.name, right, self.min_pass, message, wrong)
 
     def shown_fields(self, precisions: Sequence[str]) -> Iterator[tuple[str, object]]:
         yield "minPass", f"{self.min_pass} of {len(self.cases)}"

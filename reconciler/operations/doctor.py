@@ -161,16 +161,16 @@ def converts() -> bool:
 def _packages(convert: ConvertMode) -> Iterator[Diagnosis]:
     pins = {name: pin for name, pin in TOOLS.items() if not name.startswith("reconciler-")}
     pins |= SERVING_TOOLS | ADAPTER_TOOLS
-    installed = installed_versions(pins)
+    installed, able = installed_versions(pins), converts()
     if why := serves_only():
         advice = "build on another machine (`reconciler build`), and name its registry with role pull"
         yield Diagnosis("packages", "warning", f"this machine serves and does not convert: {why}", advice)
     elif convert == REGISTRY_ONLY:
         yield Diagnosis("packages", "ok", "this machine serves and does not convert: convert is registry-only")
-    elif not converts():
+    elif not able:
         message = "nothing that converts is installed: ready ONNX models are served, and what others built"
         yield Diagnosis("packages", "warning", message, OR_SERVE)
-    if convert == REGISTRY_ONLY or not converts():  # the first also where `serves_only` says why
+    if convert == REGISTRY_ONLY or not able:  # the first also where `serves_only` says why
         pins = SERVING_TOOLS
     for name, pin in pins.items():
         found = installed.get(name, "")

@@ -10,13 +10,12 @@ from reconciler.domain.targets import DEFAULT_PROVIDER, provider_of
 
 def graph_name(folder: str) -> str:
     """A plain name: what else it could be was refused when the folder was looked at."""
-    return os.path.basename(str(_decoder(folder)["filename"]))
+    return os.path.basename(str(_config(folder)["model"]["decoder"]["filename"]))
 
 
 def made_for(folder: str) -> str:
     """The execution provider that it asks for first; "" for the CPU's."""
-    with open(os.path.join(folder, "genai_config.json"), encoding="utf-8") as file:
-        found = provider_of(json.load(file))
+    found = provider_of(_config(folder))
     return found.name if found is not DEFAULT_PROVIDER else ""
 
 
@@ -30,7 +29,7 @@ def float_type(graph: Any) -> str:
     return known[widest.data_type] if widest is not None else ""
 
 
-def _decoder(folder: str) -> dict[str, Any]:
+def _config(folder: str) -> dict[str, Any]:
     with open(os.path.join(folder, "genai_config.json"), encoding="utf-8") as file:
-        decoder: dict[str, Any] = json.load(file)["model"]["decoder"]
-    return decoder
+        config: dict[str, Any] = json.load(file)
+    return config
