@@ -10,6 +10,7 @@ from typing import Any
 from reconciler.host.child_side import Emit, Json, serve
 from reconciler.host.processes import memory_of
 
+M_MMAP_THRESHOLD, MAPPED = -3, 64 << 10  # malloc.h; from how many bytes on memory is given back once it is freed
 PROMPT_LENGTH = 300  # longer than the windows and the unstretched lengths of tests.tiny_models
 
 
@@ -75,7 +76,9 @@ class _Growth:
 
     def __enter__(self) -> "_Growth":
         gc.collect()
-        ctypes.CDLL(None).malloc_trim(0)  # or what was freed before hides what is taken now
+        allocator = ctypes.CDLL(None)
+        allocator.malloc_trim(0)  # or what was freed before hides what is taken now
+        allocator.mallopt(M_MMAP_THRESHOLD, MAPPED)  # or up to 32 MiB of what is freed are kept, by how threads meet
         self._before, self._ended = memory_of(os.getpid()), threading.Event()
         self.bytes = 0
         self._thread = threading.Thread(target=self._watch)
