@@ -172,8 +172,7 @@ class Machine:
         fleet.passes += 1
         self.gate.save()
         self.held = holds.get(VARIANT)
-        plan = make_plan(want, replace(self.world.observed, rings=holds), self.world.recorded)
-        if any(isinstance(one, Register) for one in plan.changes):
+        if fleet.would_register(want, self.world, holds):
             fleet.at(fleet.now + fleet.draw.uniform(MINUTE, 10 * MINUTE), self.ended)
         elif self.held is not None and self.held.reason is Reason.AWAITING_RING:
             due = self.gate.next_look or 0.0
@@ -228,6 +227,7 @@ class Fleet:
         self._queue: list[tuple[float, int, Callable[[], None]]] = []
         self._numbers: Iterator[int] = iter(range(1 << 60))
         self._converged: dict[tuple[str, str], World] = {}
+        self._planned: dict[tuple[int, int, Held | None], tuple[Desired, World, bool]] = {}
         self.write(text)
         names = [f"edge-{number:05}" for number in range(count)]
         self.reports.known = frozenset(names)
@@ -286,6 +286,15 @@ class Fleet:
         if key not in self._converged:
             self._converged[key] = world.converge(want)
         return self._converged[key]
+
+    def would_register(self, want: Desired, world: World, holds: Mapping[str, Held]) -> bool:
+        """What the planner says, asked once for what is the same: it is pure."""
+        key = id(want), id(world), holds.get(VARIANT)
+        if key not in self._planned:
+            plan = make_plan(want, replace(world.observed, rings=holds), world.recorded)
+            # With what is planned for, so that no other object gets its id.
+            self._planned[key] = want, world, any(isinstance(one, Register) for one in plan.changes)
+        return self._planned[key][2]
 
     def ring(self, number: int) -> list[Machine]:
         (rollout,) = self.declared.rollouts
