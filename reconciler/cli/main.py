@@ -149,7 +149,7 @@ def _report(error: ReconcilerError) -> int:
 
 
 def say_error(error: ReconcilerError) -> None:
-    _say(f"error: {error}" + (f"\n\nhint: {error.hint}" if error.hint else ""))
+    _say(f"error: {error}" + (f"\nhint: {error.hint}" if error.hint else ""))
 
 
 def _refused(error: OSError) -> ReconcilerError:

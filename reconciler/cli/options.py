@@ -6,7 +6,7 @@ default.
 
 import argparse
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from functools import partial
@@ -19,7 +19,7 @@ from reconciler.domain.machine.backends import BackendSettings
 from reconciler.domain.machine.facts import Traits
 from reconciler.domain.machine.settings import environment_of
 from reconciler.domain.text.quoting import nearest
-from reconciler.domain.text.units import read_duration, read_size
+from reconciler.domain.text.units import duration_meant, read_duration, read_size, size_meant
 from reconciler.engine.machine import Machine, locked_machine, open_machine
 from reconciler.engine.options import Options
 from reconciler.engine.remote_sources.kinds import REMOTES
@@ -184,8 +184,14 @@ def duration(text: str) -> float:
     """Seconds in a Go duration: `90s`, `2h30m`, `1.5h`."""
     seconds = read_duration(text)
     if seconds is None or not 0 < seconds <= MAX_DURATION:
-        raise argparse.ArgumentTypeError(f"expected a duration such as 90s, 45m or 2h30m, got {text!r}")
+        raise _unread("a duration such as 90s, 45m or 2h30m", text, duration_meant(text))
     return seconds
+
+
+def _unread(expected: str, text: str, meant: Iterator[str]) -> argparse.ArgumentTypeError:
+    """With the likeliest thing that was meant, where there is one."""
+    instead = next((f": write {one}" for one in meant if one != text), "")
+    return argparse.ArgumentTypeError(f"expected {expected}, got {text!r}{instead}")
 
 
 def duration_or_off(text: str) -> float:
@@ -210,7 +216,7 @@ def size(text: str) -> int:
     """Bytes in `24GiB`, `1.5TB` or `4096`."""
     found = read_size(text)
     if found is None:
-        raise argparse.ArgumentTypeError(f"expected a size such as 24GiB, got {text!r}")
+        raise _unread("a size such as 24GiB", text, size_meant(text))
     return found
 
 

@@ -31,9 +31,7 @@ def note(arguments: argparse.Namespace, line: str) -> None:
 
 
 def show_problems(problems: Iterable[Problem], level: str = "error") -> None:
-    text = problems_text(problems, level)
-    if text:
-        sys.stderr.write(text + "\n")
+    sys.stderr.write(problems_text(problems, level))
 
 
 def show_resolution(arguments: argparse.Namespace, warnings: Iterable[Problem], problems: Iterable[Problem]) -> None:

@@ -23,7 +23,8 @@ class Accepts:
 
     The limits are those of the number, the length of a text, or the items of a list. `unit`: written as text with a
     unit (`size` in bytes, `duration` in seconds), held as a number. `nullable`: null is as good as leaving it out,
-    though there is a default; without a default it always is.
+    though there is a default; without a default it always is. `instead`: words that are not accepted and that people
+    write, each with the hint for it.
     """
 
     expected: str = ""
@@ -34,6 +35,7 @@ class Accepts:
     pattern: str | None = None
     unit: str = ""
     words: tuple[str, ...] = ()
+    instead: tuple[tuple[str, str], ...] = ()
     nullable: bool = False
 
 

@@ -9,6 +9,8 @@ import errno
 import traceback
 from dataclasses import dataclass
 
+from reconciler.domain.text.quoting import count_of
+
 
 @dataclass(frozen=True, kw_only=True)
 class Problem:
@@ -76,7 +78,7 @@ class ManifestsInvalid(ReconcilerError):
     """One or more manifests are wrong: exit 1."""
 
     def __init__(self, problems: tuple[Problem, ...]) -> None:
-        super().__init__(f"{len(problems)} problem(s) in the manifests")
+        super().__init__(f"{count_of(len(problems), 'problem')} in the manifests")
         self.problems = problems
 
 

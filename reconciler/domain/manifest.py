@@ -12,7 +12,17 @@ from reconciler.domain import digest
 from reconciler.domain.accepts import DURATION, FLAG, LABEL, About, Accepts, number, whole
 from reconciler.domain.gate_spec import GateSpec
 from reconciler.domain.sources.locked import LockedSource
-from reconciler.domain.targets import CHAT, CONVERTED, CONVERTED_DEVICES, DEFAULT_PROVIDER, OTHER_TASKS, TASKS
+from reconciler.domain.targets import (
+    CHAT,
+    CONVERTED,
+    CONVERTED_DEVICES,
+    DEFAULT_PROVIDER,
+    OTHER_TASKS,
+    PROVIDER_NICKNAMES,
+    PROVIDERS,
+    TASK_NICKNAMES,
+    TASKS,
+)
 
 API_VERSION = "reconciler.foundry/v1alpha1"
 
@@ -20,6 +30,15 @@ PRUNE_ANNOTATION = "reconciler.foundry/prune"
 
 MAX_SEED = 2**31 - 1
 _NOT_CONVERTED = "models are not converted for others"
+_NO_PROVIDERS = tuple((nickname, f"did you mean {name}?") for nickname, name in PROVIDER_NICKNAMES.items()) + tuple(
+    (one.name, _NOT_CONVERTED) for one in PROVIDERS if not one.converted
+)
+_NO_DEVICES = tuple(
+    (word, f"write executionProvider: {name}")
+    for word, name in (*((name, name) for name in CONVERTED), *PROVIDER_NICKNAMES.items())
+    if word not in CONVERTED_DEVICES
+)
+_NO_TASKS = tuple((nickname, f"did you mean {name}?") for nickname, name in TASK_NICKNAMES.items())
 _AT_LEAST_ONE = "a whole number of at least 1"
 _NULLABLE = Accepts(nullable=True)
 _PENALTY = Accepts(expected="a number above 0, at most 10", above=0, most=10)
@@ -73,12 +92,12 @@ class Target:
     device: Annotated[
         str,
         About("Where the model runs. Left out, it is that of the provider; gpu wants one."),
-        Accepts(words=CONVERTED_DEVICES, hint=_NOT_CONVERTED),
+        Accepts(words=CONVERTED_DEVICES, hint=_NOT_CONVERTED, instead=_NO_DEVICES),
     ] = DEFAULT_PROVIDER.device
     execution_provider: Annotated[
         str,
         About("ONNX Runtime's name for what computes it there (docs/execution-providers.md)."),
-        Accepts(words=tuple(CONVERTED), hint=_NOT_CONVERTED),
+        Accepts(words=tuple(CONVERTED), hint=_NOT_CONVERTED, instead=_NO_PROVIDERS),
     ] = DEFAULT_PROVIDER.name
 
 
@@ -183,7 +202,9 @@ class ModelOptions:
     them."""
 
     task: Annotated[
-        str, About("What the model is for, as Foundry Local names it."), Accepts(words=TASKS, hint=OTHER_TASKS)
+        str,
+        About("What the model is for, as Foundry Local names it."),
+        Accepts(words=TASKS, hint=OTHER_TASKS, instead=_NO_TASKS),
     ] = CHAT
     quantization: Annotated[Quantization, About("How weights are rounded (int8 and int4).")] = Quantization()
     target: Annotated[Target, About("The hardware that the model is converted for.")] = Target()

@@ -189,6 +189,15 @@ DEFAULT_PROVIDER = next(iter(CONVERTED.values()))
 CONVERTIBLE = tuple(name for name in TABLE if any(name in one.precisions for one in CONVERTED.values()))
 
 
+# What people write in the place of a provider's name, each with the provider that they mean: cuda, directml, webgpu.
+PROVIDER_NICKNAMES = {
+    nickname: one.name
+    for one in CONVERTED.values()
+    for nickname in (one.device * (one is DEFAULT_PROVIDER), one.genai_name, one.library.rpartition("providers_")[2])
+    if nickname
+}
+
+
 def converted_for(name: str) -> ExecutionProvider:
     """The provider of this name; the CPU where models are not converted for it."""
     return CONVERTED.get(name, DEFAULT_PROVIDER)
@@ -229,5 +238,10 @@ OTHER_TASKS = (
     "as Foundry Local names them: Hugging Face's feature-extraction and sentence-similarity are embeddings; vision and "
     "other tasks are not served yet (docs/tasks.md)"
 )
+TASK_NICKNAMES = {
+    **dict.fromkeys(("chat", "text-generation", "text2text-generation", "conversational"), CHAT),
+    **dict.fromkeys(("feature-extraction", "sentence-similarity", "text-embedding"), EMBEDDINGS),
+    **dict.fromkeys(("asr", "speech", "speech-to-text", "speech-recognition", "transcription", "whisper"), SPEECH),
+}
 HIDDEN_STATES = "hidden_states"  # the output of a graph that Foundry Local takes an embedding from
 WHISPER = "whisper"  # the one family of models that hears

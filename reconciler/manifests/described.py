@@ -6,7 +6,7 @@ So a field is described once: the JSON Schema, the pages in docs/manifests and e
 
 from collections.abc import Callable
 from dataclasses import MISSING, Field, fields, is_dataclass
-from functools import cache
+from functools import cache, partial
 from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
 
@@ -17,12 +17,25 @@ from pydantic import BaseModel, StringConstraints, create_model, model_validator
 from reconciler.domain.accepts import Accepts, described_fields
 from reconciler.domain.gate_spec import TEXT_OF_UNIT, Gate
 from reconciler.domain.text.quoting import listed
-from reconciler.domain.text.units import read_duration, read_size
-from reconciler.manifests.fields import Flag, Read, Strict, as_number, as_text, as_whole, expect, refusal
+from reconciler.domain.text.units import duration_meant, read_duration, read_size, size_meant
+from reconciler.manifests.fields import (
+    Flag,
+    Guess,
+    Read,
+    Strict,
+    as_number,
+    as_text,
+    as_whole,
+    expect,
+    refusal,
+    share_meant,
+    written_so,
+)
 
 T = TypeVar("T")
 
 _READS: dict[object, Read] = {int: as_whole, float: as_number, str: as_text}
+_MEANT = {"size": size_meant, "duration": duration_meant}
 _UNITS: dict[str, Callable[[str], float | None]] = {"size": read_size, "duration": read_duration}
 
 
@@ -106,9 +119,12 @@ def _type(kind: Any, accepts: Accepts | None) -> Any:
 def _scalar(kind: type, limits: Accepts) -> Any:
     if kind is bool:
         return Flag
-    expected = expect(limits.expected, as_text if limits.unit else _READS[kind], limits.hint)
+    guess: Guess | None = share_meant if kind is float and limits.most == 1 else None
     if limits.unit:
-        within = Predicate(lambda text: limits.most is None or _number(text, limits) <= limits.most)
+        guess = written_so(_MEANT[limits.unit], limits.pattern or "", partial(_is_within, limits))
+    expected = expect(limits.expected, as_text if limits.unit else _READS[kind], limits.hint, guess=guess)
+    if limits.unit:
+        within = Predicate(partial(_is_within, limits))
         return Annotated[str, StringConstraints(pattern=limits.pattern), within, expected]
     if kind is str:
         least, most = _lengths(limits)
@@ -116,6 +132,10 @@ def _scalar(kind: type, limits: Accepts) -> Any:
         text = StringConstraints(min_length=least, max_length=most, pattern=limits.pattern, strip_whitespace=strip)
         return Annotated[str, text, expected]
     return Annotated[kind, pydantic.Field(ge=limits.least, gt=limits.above, le=limits.most), expected]
+
+
+def _is_within(limits: Accepts, text: str) -> bool:
+    return limits.most is None or _number(text, limits) <= limits.most
 
 
 def _number(text: str, limits: Accepts) -> float:
@@ -127,8 +147,9 @@ def _number(text: str, limits: Accepts) -> float:
 def _words(kind: Any, limits: Accepts) -> Any:
     words = get_args(kind)
     read = as_whole if isinstance(words[0], int) else as_text
-    known = tuple(word for word in words if isinstance(word, str) and not limits.hint)
-    return Annotated[kind, expect(limits.expected or listed(map(str, words)), read, limits.hint, known=known)]
+    known = tuple(word for word in words if isinstance(word, str))
+    expected = limits.expected or listed(map(str, words))
+    return Annotated[kind, expect(expected, read, limits.hint, hints=dict(limits.instead), known=known)]
 
 
 def _lengths(limits: Accepts) -> tuple[int | None, int | None]:

@@ -5,7 +5,7 @@ text stays text. `expect` turns every refusal of a type into the same sentence: 
 """
 
 import re
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from typing import Annotated, Any, ClassVar, Self
 
 from pydantic import (
@@ -23,14 +23,16 @@ from pydantic_core import PydanticCustomError
 
 from reconciler.backends.select import BACKENDS
 from reconciler.domain.text.names import camel
-from reconciler.domain.text.quoting import listed, nearest, shown
-from reconciler.domain.text.units import DURATION_PATTERN, read_size
+from reconciler.domain.text.quoting import listed, nearest_word, shown
+from reconciler.domain.text.units import DURATION_PATTERN, SIZE_PATTERN, duration_meant, read_size, size_meant
 from reconciler.manifests.loader import Plain
 
 REFUSAL = "manifest"
 TEMPLATE_FORMS = ("<preset>", "<ref>", "<roles>", "<jinja>")  # tags of a union: in pydantic's paths, not in documents
 PRECISION_FORMS = ("<each>", "<any>", "<some>")  # of `spec.precisions`, as above
 MAX_NAME = 40
+NAME_PATTERN = r"^[a-z]([-a-z0-9]*[a-z0-9])?$"
+NEAR, VERY_NEAR = 0.6, 0.8  # how alike a word must be to one that is known; the latter where there is a hint for all
 NULL_WORDS = frozenset({"", "~", "null", "Null", "NULL"})
 
 _WHOLE = re.compile(r"[-+]?(0|[1-9][0-9]{0,17})")
@@ -40,6 +42,7 @@ _DEVICE_NAME = re.compile(r"con|prn|aux|nul|com[0-9]|lpt[0-9]")
 
 
 Read = Callable[[object], object]
+Guess = Callable[[str], str]
 
 
 def is_null(value: object) -> bool:
@@ -86,12 +89,30 @@ def as_flag(value: object) -> object:
 
 
 def expect(
-    expected: str, read: Read, hint: str = "", hints: Mapping[str, str] | None = None, known: tuple[str, ...] = ()
+    expected: str,
+    read: Read,
+    hint: str = "",
+    hints: Mapping[str, str] | None = None,
+    known: tuple[str, ...] = (),
+    guess: Guess | None = None,
 ) -> WrapValidator:
     """A validator that reads plain text as `read` does and words every refusal as `expected ..., got ...`.
 
-    `hint` says what to do whatever was found, `hints` what to do about one value, `known` are the words to choose from.
+    `known` are the words to choose from, and `hints` says what to do about other ones. `guess` gives a hint for a value
+    that is like none of them, `hint` is the one for all the rest.
     """
+    words = dict.fromkeys(known, "") | dict(hints or {})
+    cutoff = VERY_NEAR if hint else NEAR
+
+    def told(value: object) -> str:
+        if not isinstance(value, str):
+            return hint
+        if not isinstance(value, Plain) and not isinstance(read(Plain(value)), str):
+            return "remove the quotes"
+        best = nearest_word(value, words, cutoff)
+        if best:
+            return words[best] or f"did you mean {best}?"
+        return (guess(value) if guess else "") or hint
 
     def check(value: object, inner: ValidatorFunctionWrapHandler) -> object:
         try:
@@ -100,22 +121,37 @@ def expect(
             # A refusal from inside is already worded, and better.
             if isinstance(error, ValidationError) and error.errors()[0]["type"] == REFUSAL:
                 raise
-            raise refusal(expected, value, _hint(value, read, hints or {}, known) or hint) from None
+            raise refusal(expected, value, told(value)) from None
 
     return WrapValidator(check)
 
 
-def _hint(value: object, read: Read, hints: Mapping[str, str], known: tuple[str, ...]) -> str:
-    if not isinstance(value, str):
-        return ""
-    quoted_by_mistake = not isinstance(value, Plain) and not isinstance(read(Plain(value)), str)
-    return "remove the quotes" if quoted_by_mistake else hints.get(value) or nearest(value, known)
-
-
-def one_of(words: Iterable[str], expected: str = "") -> WrapValidator:
+def one_of(
+    words: Iterable[str], expected: str = "", hints: Mapping[str, str] | None = None, guess: Guess | None = None
+) -> WrapValidator:
     """For a Literal of these words."""
     known = tuple(words)
-    return expect(expected or listed(known), as_text, known=known)
+    return expect(expected or listed(known), as_text, hints=hints, known=known, guess=guess)
+
+
+def written_so(meant: Callable[[str], Iterator[str]], pattern: str, within: Callable[[str], bool]) -> Guess:
+    """A hint for a value with a unit: the first way to write what was meant that the field takes."""
+
+    def guess(value: str) -> str:
+        fits = (one for one in meant(value) if one != value and re.fullmatch(pattern, one) and within(one))
+        return next((f"write {one}" for one in fits), "")
+
+    return guess
+
+
+duration_guess = written_so(duration_meant, DURATION_PATTERN, bool)
+size_guess = written_so(size_meant, SIZE_PATTERN, bool)
+
+
+def share_meant(value: str) -> str:
+    """A hint for a percentage in the place of a share of one."""
+    number = as_number(Plain(value.removesuffix("%").strip()))
+    return f"write {number / 100:g}, a share of 1" if isinstance(number, float) and 0 < number <= 100 else ""
 
 
 def as_name(value: object) -> object:
@@ -169,7 +205,7 @@ _FLAG_HINTS = {"yes": "write true", "on": "write true", "no": "write false", "of
 Flag = Annotated[bool, expect("true or false", as_flag, hints=_FLAG_HINTS)]
 Name = Annotated[
     str,
-    StringConstraints(pattern=r"^[a-z]([-a-z0-9]*[a-z0-9])?$", max_length=MAX_NAME),
+    StringConstraints(pattern=NAME_PATTERN, max_length=MAX_NAME),
     AfterValidator(_not_reserved),
     expect(f"a name of at most {MAX_NAME} lower-case letters, digits and dashes, starting with a letter", as_name),
 ]
@@ -177,5 +213,7 @@ RelativePath = Annotated[
     str, StringConstraints(min_length=1, max_length=1024), expect("a path relative to this file", as_text)
 ]
 Duration = Annotated[
-    str, Field(pattern=f"^{DURATION_PATTERN}$"), expect("a duration such as 90s, 45m or 2h30m", as_text)
+    str,
+    Field(pattern=f"^{DURATION_PATTERN}$"),
+    expect("a duration such as 90s, 45m or 2h30m", as_text, guess=duration_guess),
 ]

@@ -48,6 +48,7 @@ from reconciler.manifests.fields import (
     Strict,
     as_text,
     as_whole,
+    duration_guess,
     expect,
     got,
     one_of,
@@ -76,7 +77,9 @@ MachineName = Annotated[
     expect("a name of at most 63 letters, digits, dashes, dots and underscores", as_text),
 ]
 PeriodOrOff = Annotated[
-    str, Field(pattern=f"^(off|{DURATION_PATTERN})$"), expect("a duration such as 24h, or off", as_text)
+    str,
+    Field(pattern=f"^(off|{DURATION_PATTERN})$"),
+    expect("a duration such as 24h, or off", as_text, guess=duration_guess),
 ]
 Jobs = Annotated[int, Field(ge=1, le=1000), expect("a whole number of at least 1", as_whole)]
 VERIFY = ("none", "head", "all")

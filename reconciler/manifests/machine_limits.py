@@ -8,7 +8,17 @@ from reconciler.domain.machine.bandwidth import METERED, SLOWEST, Bandwidth, Met
 from reconciler.domain.machine.maintenance_windows import DAYS, AnyWindow, CronWindow, Window, Windows, is_schedule
 from reconciler.domain.text.units import read_duration
 from reconciler.host.zones import find_zone
-from reconciler.manifests.fields import Duration, Strict, as_size, as_text, expect, one_of, optional, refusal
+from reconciler.manifests.fields import (
+    Duration,
+    Strict,
+    as_size,
+    as_text,
+    expect,
+    one_of,
+    optional,
+    refusal,
+    size_guess,
+)
 from reconciler.manifests.loader import Plain
 
 LEAST_DAILY = 1 << 20
@@ -16,8 +26,14 @@ MINUTE = 60.0
 CRON_HINT = "minute, hour, day of the month, month, day of the week"
 LONGEST_SPLAY = 24 * 3600.0
 LONGEST_WINDOW = 7 * LONGEST_SPLAY
-Rate = Annotated[int, Field(ge=SLOWEST, le=1 << 40), expect("bytes a second, at least 16KiB, such as 20MB", as_size)]
-Daily = Annotated[int, Field(ge=LEAST_DAILY, le=1 << 60), expect("a size of at least 1MiB, such as 5GiB", as_size)]
+Rate = Annotated[
+    int,
+    Field(ge=SLOWEST, le=1 << 40),
+    expect("bytes a second, at least 16KiB, such as 20MB", as_size, guess=size_guess),
+]
+Daily = Annotated[
+    int, Field(ge=LEAST_DAILY, le=1 << 60), expect("a size of at least 1MiB, such as 5GiB", as_size, guess=size_guess)
+]
 
 
 def _short_enough(text: str) -> str:
@@ -122,7 +138,7 @@ class MaintenanceWindows(Strict):
         return Windows(fetch=fetch, build=build, activate=activate)
 
 
-Size = Annotated[int, Field(ge=0, le=1 << 60), expect("a size such as 20GiB", as_size)]
+Size = Annotated[int, Field(ge=0, le=1 << 60), expect("a size such as 20GiB", as_size, guess=size_guess)]
 
 
 class DiskLimits(Strict):

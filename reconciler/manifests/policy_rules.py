@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from reconciler.domain.policy.licenses import meant, one_license
 from reconciler.domain.policy.policy import LicenseRule, ModelSelector, Policy, PolicyRules
-from reconciler.domain.text.quoting import field_path, listed, nearest, shown
+from reconciler.domain.text.quoting import count_of, field_path, listed, nearest, shown
 from reconciler.manifests.declaration import Declaration
 from reconciler.manifests.described import value_of, values_of
 from reconciler.manifests.gate_schema import DECLARED
@@ -106,7 +106,11 @@ def _selector_problems(selector: ModelSelector | None) -> Iterator[RuleProblem]:
         ):
             expected = f"one whole number for {one.operator}"
         if expected:
-            yield ("selector", "matchExpressions", index), f"expected {expected}, got {len(one.values)} value(s)", ""
+            yield (
+                ("selector", "matchExpressions", index),
+                f"expected {expected}, got {count_of(len(one.values), 'value')}",
+                "",
+            )
 
 
 def broken_policy(document: YamlDocument, file: str) -> Policy:

@@ -8,7 +8,7 @@ from pydantic_core import ErrorDetails
 
 from reconciler.domain.errors import Problem
 from reconciler.domain.text.quoting import field_path, listed, nearest, shown
-from reconciler.manifests.fields import PRECISION_FORMS, REFUSAL, TEMPLATE_FORMS, got
+from reconciler.manifests.fields import PRECISION_FORMS, REFUSAL, TEMPLATE_FORMS, got, is_null
 from reconciler.manifests.loader import Path, YamlDocument
 
 MAX_PROBLEMS = 50  # that are reported of one file
@@ -70,7 +70,28 @@ def _words(detail: ErrorDetails, path: Path, model: type[BaseModel]) -> tuple[st
     if kind in ("union_tag_not_found", "union_tag_invalid"):
         return "InvalidValue", f"expected {_forms(path, model)}, got {_got_forms(detail['input'])}", ""
     code, expected = _CONTAINERS.get(kind, ("InvalidValue", "another value"))
-    return code, f"expected {expected}, got {got(detail['input'])}", ""
+    return code, f"expected {expected}, got {got(detail['input'])}", _form_hint(expected, detail["input"], path, model)
+
+
+def _form_hint(expected: str, value: object, path: Path, model: type[BaseModel]) -> str:
+    """How what was written looks as what was expected."""
+    if expected == "a mapping":
+        return _mapping_hint(value, known_fields(model, path))
+    if expected == "a list" and isinstance(value, dict) and value:
+        return f"write a list, each item behind a dash: `- {shown(next(iter(value)))}: ...`"
+    return f"write [{shown(value)}]" if expected == "a list" and isinstance(value, str) and value else ""
+
+
+def _mapping_hint(value: object, known: list[str]) -> str:
+    if isinstance(value, list):
+        return "write `name: value`, without a dash"
+    if not isinstance(value, str) or not known or is_null(value):
+        return ""
+    if value in known:
+        return f"write `{value}: ...`"
+    if len(known) == 1 or ("path" in known and value[0] in "./~"):
+        return f"write {{{known[0]}: {shown(value)}}}"
+    return f"write its fields: {', '.join(known)}"
 
 
 def _forms(path: Path, model: type[BaseModel]) -> str:

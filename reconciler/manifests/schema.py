@@ -5,6 +5,7 @@ The JSON Schema that editors use (`schema/v1alpha1.json`) and the pages in `docs
 Rules that look at more than one field or more than one file are in `manifests.parse`.
 """
 
+import re
 from typing import Annotated, Any, Literal
 
 from annotated_types import Predicate
@@ -19,6 +20,7 @@ from reconciler.domain.targets import PRECISIONS
 from reconciler.domain.text.quoting import listed, nearest
 from reconciler.manifests.described import manifest_type
 from reconciler.manifests.fields import (
+    NAME_PATTERN,
     TEMPLATE_FORMS,
     AnyText,
     Flag,
@@ -98,9 +100,15 @@ class TemplateReference(Strict):
     ref: Name = Field(description="The name of a PromptTemplate.")
 
 
+_is_name = re.compile(NAME_PATTERN).fullmatch
+
 PresetName = Annotated[
     Literal[PRESETS],  # type: ignore[valid-type]  # as of Precision
-    one_of(PRESETS, f"a preset ({listed(PRESETS)}) or one of ref, roles and jinja"),
+    one_of(
+        PRESETS,
+        f"a preset ({listed(PRESETS)}) or one of ref, roles and jinja",
+        guess=lambda name: f"write {{ref: {name}}} for the PromptTemplate of that name" if _is_name(name) else "",
+    ),
 ]
 
 
@@ -126,15 +134,17 @@ TemplateBody = Annotated[
 ]
 
 AUTO = "auto"
+AUTO_HINT = "write `precisions: auto`, or `precisions: {auto: [...]}` with those that a machine may choose from"
 Precision = Annotated[
     Literal[PRECISIONS],  # type: ignore[valid-type]  # the table, read when this is imported
-    one_of(PRECISIONS),
+    one_of(PRECISIONS, hints={AUTO: AUTO_HINT}),
 ]
 
 
 def _list_of_precisions(value: object) -> object:
     if isinstance(value, str) and not is_null(value):
-        hint = "did you mean auto?" if nearest(value, (AUTO,)) else f"write [{value}]" if value in PRECISIONS else ""
+        named = [one.strip() for one in value.split(",")]
+        hint = f"write [{', '.join(named)}]" if {*named} <= {*PRECISIONS} else nearest(value, (AUTO,))
         raise refusal("a list of precisions, or auto", value, hint, "WrongType")
     return value
 

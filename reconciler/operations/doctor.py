@@ -19,6 +19,7 @@ from reconciler.domain.machine.facts import Traits, conversion_limit, provider_l
 from reconciler.domain.machine.registries import REGISTRY_ONLY, ConvertMode, RegistrySettings
 from reconciler.domain.machine.trust import OFF, SourceRule, TrustRule
 from reconciler.domain.machine_report import ReportSettings
+from reconciler.domain.text.quoting import count_of
 from reconciler.domain.text.units import size_text
 from reconciler.engine.machine import NO_TRAITS
 from reconciler.host.cage import ADVICE, CLOSED, CageMissing, find
@@ -121,7 +122,7 @@ def _cache(backend: Backend, owner: str, who: str) -> Diagnosis:
     if not os.path.isdir(cache):
         return Diagnosis("cache", "ok", f"{who} {cache} (made by the first apply)")
     return Diagnosis(
-        "cache", "ok", f"{who} {cache}: {ours} model(s) of this root, {len(registrations) - ours} of others"
+        "cache", "ok", f"{who} {cache}: {count_of(ours, 'model')} of this root, {len(registrations) - ours} of others"
     )
 
 
@@ -281,7 +282,7 @@ def _registry(settings: RegistrySettings) -> Diagnosis:
         return Diagnosis("registry", "warning", message, f"chmod o-r {settings.credentials_file}")
     known = [one for one in (settings.address, *settings.mirrors) if one.host in logins]
     accounts = f"an account for {', '.join(one.host for one in known)}" if known else "no account"
-    return Diagnosis("registry", "ok", f"{what}: {accounts}, {len(settings.mirrors)} mirror(s)")
+    return Diagnosis("registry", "ok", f"{what}: {accounts}, {count_of(len(settings.mirrors), 'mirror')}")
 
 
 def _trusted_keys(traits: Traits) -> Iterator[Diagnosis]:
@@ -319,7 +320,7 @@ def _lock_and_leftovers(layout: Layout, keep: float | None) -> Iterator[Diagnosi
     for folder in ("staging", "trash"):
         names = names_in(layout.at(folder))
         if names and not working:
-            message = f"{len(names)} item(s) in {layout.at(folder)} of a process that died"
+            message = f"{count_of(len(names), 'item')} in {layout.at(folder)} of a process that died"
             yield Diagnosis("leftovers", "warning", message, SWEEP)
     records = Records(layout)
     if damaged := [*records.load().damaged, *records.damaged_beside()]:
@@ -330,12 +331,12 @@ def _lock_and_leftovers(layout: Layout, keep: float | None) -> Iterator[Diagnosi
         advice = f"find out why, then delete them from {layout.records}"
         yield Diagnosis("leftovers", "warning", f"damaged records were set aside: {', '.join(aside)}", advice)
     if kept := names_in(layout.at("quarantine")):
-        message = f"{len(kept)} foreign item(s) from served folders are in {layout.at('quarantine')}"
+        message = f"{count_of(len(kept), 'foreign item')} from served folders in {layout.at('quarantine')}"
         stays = "they are never freed" if keep is None else f"they are freed after {keep / 3600:g} h (quarantineFor)"
         yield Diagnosis("leftovers", "warning", message, f"look at them, and take back what you need: {stays}")
     unfinished = [*filter(is_temporary, (*names_in(layout.root), *names_in(layout.records)))]
     if unfinished and not working:
-        yield Diagnosis("leftovers", "warning", f"{len(unfinished)} unfinished write(s)", SWEEP)
+        yield Diagnosis("leftovers", "warning", count_of(len(unfinished), "unfinished write"), SWEEP)
 
 
 def _scrubbed(layout: Layout) -> Diagnosis:

@@ -18,6 +18,7 @@ from reconciler.domain.errors import HostRefused
 from reconciler.domain.layout import DISPOSABLE, RECORDS
 from reconciler.domain.plan import Outcome
 from reconciler.domain.reasons import PRUNE_GUARDS
+from reconciler.domain.text.quoting import count_of
 from reconciler.domain.text.units import size_text
 from reconciler.engine.log import best_effort
 from reconciler.engine.machine import Machine
@@ -231,7 +232,7 @@ def free(machine: Machine, seen: Snapshot, items: list[Garbage], report: Callabl
             done.append(item)
     machine.stamps.save()
     if freed := [item for item in done if item.status == FREED]:
-        message = f"{len(freed)} item(s), {size_text(sum(item.bytes for item in freed))}"
+        message = f"{count_of(len(freed), 'item')}, {size_text(sum(item.bytes for item in freed))}"
         with best_effort("event.lost"):
             machine.records.add_event("gc.freed", message=message)
     return done

@@ -156,7 +156,7 @@ def _nth(falling: list[float], number: int) -> float:
 
 
 def _of(read: int, members: int) -> str:
-    return f"{read} machine(s)" if members <= read else f"{read} machines (drawn from {members:,})"
+    return f"{read} machines" if members <= read else f"{read} machines (drawn from {members:,})"
 
 
 def _limit(ring: Ring, refusing: list[Evidence]) -> str:

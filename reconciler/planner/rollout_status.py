@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from reconciler.domain.machine_report import MachineReport
 from reconciler.domain.manifest import NodeSelector
 from reconciler.domain.rollout import Ring, Rollout, WatchedRelease
+from reconciler.domain.text.quoting import count_of
 from reconciler.domain.text.units import period_text
 from reconciler.planner.rollout import RingState, judge_ring, rings_by_names_of, rings_of
 from reconciler.planner.rollout_watch import evidence_of, with_reports
@@ -131,7 +132,7 @@ def who_is_in(ring: Ring) -> str:
     if ring.share is not None:
         parts.append(f"{ring.share:.3g} of all machines" if ring.share < 0.01 else f"{ring.share:.0%} of all machines")
     if ring.count is not None:
-        parts.append(f"{ring.count} machine(s)")
+        parts.append(count_of(ring.count, "machine"))
     return ", ".join(parts) or "all others"
 
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from reconciler.domain.finding import Finding
 from reconciler.domain.plain_data import as_dict
+from reconciler.domain.text.quoting import count_of
 from reconciler.domain.text.units import size_text
 from reconciler.reports.text import Shown, terminal_lines
 from reconciler.reports.view import FORMAT_VERSION, View
@@ -43,7 +44,7 @@ def doctor_text(view: Shown) -> str:
         lines.append(f"{one['level']:<7}  {one['check']:<11}  {one['message']}".replace("\n", " "))
         lines += [f"{'':<22}{one['advice']}"] if one["advice"] else []
     levels = [one["level"] for one in view["checks"]]
-    return terminal_lines([*lines, "", f"{levels.count('error')} error(s), {levels.count('warning')} warning(s)"])
+    return terminal_lines([*lines, "", ", ".join(count_of(levels.count(one), one) for one in ("error", "warning"))])
 
 
 def findings_view(findings: Iterable[Finding]) -> View:
@@ -85,7 +86,7 @@ def total(view: Shown) -> str:
     failed = sum(item["status"] == FAILED for item in view["items"])
     going = len(view["items"]) - failed
     verb = "would be freed" if view["dryRun"] else "freed"
-    freed = f"{going} item(s), {size_text(view['bytes'])} {verb}" if going else "nothing to free"
+    freed = f"{count_of(going, 'item')}, {size_text(view['bytes'])} {verb}" if going else "nothing to free"
     return f"{freed}; {failed} could not be freed\n" if failed else f"{freed}\n"
 
 

@@ -4,6 +4,7 @@ only; the comment of a pull request is in reports.pull_request."""
 from collections.abc import Iterator
 from difflib import SequenceMatcher
 
+from reconciler.domain.text.quoting import count_of
 from reconciler.domain.text.units import size_text
 from reconciler.reports.render import field_rows
 from reconciler.reports.text import (
@@ -34,16 +35,17 @@ _SIGNS = {"added": "+", "removed": "-", "changed": "~", "invalid": "!", "unchang
 def summary(view: Shown) -> str:
     """One line: how many models, and what machines will do."""
     declared = [model["declared"] for model in view["models"]]
-    models = [f"{declared.count(kind)} {kind}" for kind in _SIGNS if kind in declared and kind != "unchanged"]
+    changed = [kind for kind in declared if kind != "unchanged"]
+    models = [f"{changed.count(kind)} {kind}" for kind in _SIGNS if kind in changed]
     actions = actions_text(change for model in view["models"] for change in model["changes"])
     held = sum(len(model["held"]) for model in view["models"])
     new = sum(problem["new"] for problem in view["problems"])
-    known = len(view["problems"]) - new
+    problems = (new, "new"), (len(view["problems"]) - new, "known")
     parts = [
-        f"{', '.join(models)} model(s)" if models else "no model changed",
+        f"{', '.join(models)} {'model' if len(changed) == 1 else 'models'}" if models else "no model changed",
         actions,
         f"{held} held back" if held else "",
-        " and ".join([f"{new} new problem(s)"] * bool(new) + [f"{known} known problem(s)"] * bool(known)),
+        " and ".join(count_of(number, f"{kind} problem") for number, kind in problems if number),
     ]
     return "; ".join(filter(None, parts))
 
@@ -137,7 +139,7 @@ def group_title(group: Shown) -> str:
     """Which machines, and how old their reports are."""
     names = ", ".join(f"{_name(one)} (report: {_days(one)})" for one in group["machines"][:MOST_NAMED])
     more = len(group["machines"]) - MOST_NAMED
-    return f"{len(group['machines'])} machine(s): {names}{f' and {more} more' if more > 0 else ''}"
+    return f"{count_of(len(group['machines']), 'machine')}: {names}{f' and {more} more' if more > 0 else ''}"
 
 
 def _name(machine: Shown) -> str:

@@ -1,7 +1,11 @@
 """A plan, and how a pass ended, for a terminal and as GitHub's annotations. Reads the JSON view (reports.view) only;
 the comment of a pull request is in reports.pull_request."""
 
+from collections.abc import Sequence
+
 from reconciler.domain.policy.policy import WARN
+from reconciler.domain.reasons import Reason
+from reconciler.domain.text.quoting import count_of
 from reconciler.reports.status import working_lines
 from reconciler.reports.text import (
     MOST_NOTICES,
@@ -18,13 +22,18 @@ from reconciler.reports.text import (
     verdict_line,
 )
 
+_LEFT = "left for the next `reconciler apply`"
+MOST_LEFT = 5  # changes that are named at the end of a pass
+
+_MEANINGS = {reason.value: reason.text for reason in Reason}
+
 _SIGNS = {"measure": "?", "verify": "?", "repair": "~", "retire": "-", "prune": "-"}
 
 
 def summary(view: Shown) -> str:
     """One line: what would happen, in how many places."""
     held = f"; {len(view['held'])} held back" if view["held"] else ""
-    wrong = f"; {len(view['problems'])} problem(s)" if view["problems"] else ""
+    wrong = f"; {count_of(len(view['problems']), 'problem')}" if view["problems"] else ""
     others = len(view["notSelected"])
     elsewhere = f"; {others} model{'s are' if others > 1 else ' is'} not for this machine" if others else ""
     return f"{actions_text(view['changes'])}{held}{wrong}{elsewhere}"
@@ -87,16 +96,27 @@ def pass_text(view: Shown) -> str:
     """How a pass ended; its steps were printed while they happened."""
     done = len(view["outcomes"])
     if view["converged"]:
-        ending = f"Converged: {done} change(s) made." if done else "Converged: nothing to do."
+        ending = f"Converged: {count_of(done, 'change')} made." if done else "Converged: nothing to do."
     else:
-        counts = {
-            "step(s) failed": sum(one["status"] == "failed" for one in view["outcomes"]),
-            "held back": len(view["held"]),
-            "problem(s) in the manifests": len(view["problems"]),
-            "change(s) left": len(view["remaining"]),
-        }
-        ending = f"Not converged: {', '.join(f'{n} {what}' for what, n in counts.items() if n)}."
-    return terminal_lines([*(f"! {held_text(held)}" for held in view["held"]), ending])
+        counts = (
+            (sum(one["status"] == "failed" for one in view["outcomes"]), "step failed", "steps failed"),
+            (len(view["held"]), "held back", "held back"),
+            (len(view["problems"]), "problem in the manifests", "problems in the manifests"),
+            (
+                len(view["remaining"]),
+                *(f"{what} left for the next `reconciler apply`" for what in ("change", "changes")),
+            ),
+        )
+        ending = f"Not converged: {', '.join(count_of(*one) for one in counts if one[0])}."
+    return terminal_lines([*(f"! {held_text(held)}" for held in view["held"]), *_left_lines(view["remaining"]), ending])
+
+
+def _left_lines(left: Sequence[Shown]) -> list[str]:
+    """The changes that a second look still finds to do, each with why it is needed."""
+    named = [(f"{action_word(one)} {target(one)}", one["reason"]) for one in left[:MOST_LEFT]]
+    lines = [f". left: {what} ({why}): {_MEANINGS[why]}" for what, why in named]
+    more = len(left) - len(lines)
+    return [*lines, f". left: {more} more, which `reconciler plan` shows"] if more else lines
 
 
 def plan_github(view: Shown) -> str:

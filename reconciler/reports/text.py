@@ -101,12 +101,12 @@ def problem_line(problem: Shown) -> str:
 
 
 def problems_text(problems: Iterable[Problem], level: str = "error") -> str:
-    """`error: file:line: field: expected, got`, a blank line, `hint: ...`, for each cause."""
-    blocks = []
+    """`error: file:line: field: expected, got`, and `hint: ...` on the next line, for each cause."""
+    lines = []
     for problem in by_cause(map(as_dict, problems)):
-        hint = f"\nhint: {problem['hint']}\n" if problem["hint"] else ""
-        blocks.append(for_terminal(f"{level}: {problem_line(problem)}\n{hint}"))
-    return "\n".join(blocks)
+        lines.append(f"{level}: {problem_line(problem)}")
+        lines += [f"hint: {problem['hint']}"] if problem["hint"] else []
+    return terminal_lines(lines)
 
 
 def by_cause(problems: Iterable[Shown]) -> list[Shown]:

@@ -84,7 +84,7 @@ def test_the_hook_finds_a_bad_manifest_with_the_light_dependencies_only(
 
     good = hook()
     assert good.returncode == 0, good.stdout + good.stderr
-    assert "1 model(s): valid" in good.stdout
+    assert "1 model: valid" in good.stdout
     fleet.write("manifests/bad.yaml", "kind: Model\n")
     fleet.git("add", "-A")
     bad = hook()

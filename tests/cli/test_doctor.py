@@ -53,7 +53,7 @@ def test_a_sound_machine_has_no_errors_and_is_not_written_to(machine: TestMachin
     before = tree(machine.folder)
     done = machine.run("doctor")
     assert done.code == 0, done.out
-    assert f"reconciler serves {machine.cache}: 1 model(s) of this root, 0 of others" in done.out
+    assert f"reconciler serves {machine.cache}: 1 model of this root, 0 of others" in done.out
     assert "git version" in done.out
     assert tree(machine.folder) == before
 
@@ -77,9 +77,9 @@ def test_every_cache_is_named_with_what_its_application_sees(machine: TestMachin
     )
     said = [line["message"] for line in examine(machine, HOME=str(home))["cache"]]
     assert said == [
-        f"reconciler serves {machine.cache}: 1 model(s) of this root, 0 of others",
-        f"application chat sees {home}/.chat/cache/models: 0 model(s) of this root, 2 of others",
-        f"application foundry sees {home}/.foundry/cache/models: 0 model(s) of this root, 0 of others",
+        f"reconciler serves {machine.cache}: 1 model of this root, 0 of others",
+        f"application chat sees {home}/.chat/cache/models: 0 models of this root, 2 of others",
+        f"application foundry sees {home}/.foundry/cache/models: 0 models of this root, 0 of others",
     ]
 
 
@@ -249,7 +249,7 @@ def test_quiet_shows_only_what_is_not_ok(machine: TestMachine) -> None:
     lines = machine.run("doctor", "-q").out.splitlines()
     assert lines[0].startswith("warning  permissions")
     assert lines[1].strip().startswith("chmod go-w")
-    assert lines[-1] == "0 error(s), 1 warning(s)"
+    assert lines[-1] == "0 errors, 1 warning"
 
 
 def test_hostile_text_does_not_reach_the_terminal() -> None:
@@ -287,7 +287,7 @@ def test_registries_are_looked_at_without_the_network(machine: TestMachine) -> N
     config.chmod(0o600)
     given = {"RECONCILER_CONFIG": str(config)}
     good, no_password, no_certificate = examine(machine, **given)["registry"]
-    assert good["message"] == "registry.example/models (pull): an account for registry.example, 1 mirror(s)"
+    assert good["message"] == "registry.example/models (pull): an account for registry.example, 1 mirror"
     assert "the environment variable RECONCILER_LOGIN holds no password" in no_password["message"]
     assert no_certificate["message"].endswith("none.pem cannot be read")
     line.chmod(0o644)

@@ -34,6 +34,7 @@ def machine(tmp_path: Path, capitals: Path) -> TestMachine:
         (["plan", "-o", "xml"], 64, "invalid choice: 'xml'"),
         (["plan", "--path", "nowhere"], 64, "there is no folder nowhere"),
         (["apply", "--conversion-timeout", "soon"], 64, "expected a duration such as 90s"),
+        (["apply", "--conversion-timeout", "90"], 64, "got '90': write 90s"),
         (["apply", "--jobs", "0"], 64, "expected a number of at least 1"),
         (["apply", "--root", "/proc/no"], 1, "cannot use"),
         (["apply", "--root", "model"], 64, "is no root of reconciler, and it is not empty"),

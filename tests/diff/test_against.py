@@ -62,7 +62,7 @@ def test_machines_to_which_the_same_happens_are_one_group(fleet: Fleet) -> None:
     assert names(group) == ["a", "b", "c"]
     assert [change["action"] for change in group["changes"]] == ["convert", "verify", "register"]
     assert group["failures"] == []
-    assert "3 machine(s): a (report: 0 days old)" in fleet.diff("base", "--against", "inventories").out
+    assert "3 machines: a (report: 0 days old)" in fleet.diff("base", "--against", "inventories").out
 
 
 @pytest.mark.parametrize(

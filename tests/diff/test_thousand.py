@@ -40,7 +40,7 @@ def measured(fleet: Fleet) -> tuple[float, int, float]:
         command, cwd=fleet.folder, env=environment, capture_output=True, text=True, check=False, timeout=600
     )
     assert done.returncode == 1, done.stderr
-    assert "10 changed model(s)" in done.stdout
+    assert "10 changed models" in done.stdout
     kibibytes, seconds = done.stderr.split()[-2:]
     return float(seconds), int(kibibytes), max(before, Slower.now().cpu)
 

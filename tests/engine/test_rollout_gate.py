@@ -139,7 +139,7 @@ def test_the_first_ring_asks_nobody() -> None:
 def test_only_the_ring_before_is_read_and_seldom() -> None:
     fleet = Fleet()
     mine = Mine(fleet)
-    assert "0 of 4 machine(s) serve it" in mine.message()
+    assert "0 of 4 machines serve it" in mine.message()
     for _ in range(10):
         mine.ticks += 60.0
         mine.held()
@@ -203,7 +203,7 @@ def test_a_report_that_is_not_verified_shows_nothing(standing: str) -> None:
     for name in CANARIES:
         fleet.say(name, 25, standing=standing)
     message = Mine(fleet).message()
-    assert "0 of 4 machine(s) serve it" in message
+    assert "0 of 4 machines serve it" in message
     assert f"not counted: c-1 ({standing})" in message
 
 

@@ -58,10 +58,7 @@ def test_a_policy_with_every_field() -> None:
         ("maxSourceSize: 20", "spec.maxSourceSize: expected a size such as 512MiB or 20GiB, got 20"),
         ("sources: ['https://x']", "spec.sources[0]: expected a pattern such as huggingface/acme/*, or path"),
         ("selector: {matchLabels: {tier: a b}}", "spec.selector.matchLabels.tier: expected a label as in Kubernetes"),
-        (
-            "selector: {matchExpressions: [{key: a, operator: In}]}",
-            "expected at least one value for In, got 0 value(s)",
-        ),
+        ("selector: {matchExpressions: [{key: a, operator: In}]}", "expected at least one value for In, got 0 values"),
         ("licences: {allow: [MIT]}", "spec.licences: expected mode, served, licenses"),
     ],
 )

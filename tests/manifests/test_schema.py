@@ -12,7 +12,7 @@ from reconciler.domain.targets import CONVERTED
 from reconciler.domain.text.quoting import listed
 from reconciler.manifests.loader import load
 from reconciler.manifests.problems import accepted
-from reconciler.manifests.schema import KINDS, Manifest, ModelManifest, json_schema
+from reconciler.manifests.schema import AUTO_HINT, KINDS, Manifest, ModelManifest, json_schema
 from reconciler.templates.presets import PRESETS
 
 HEAD = "apiVersion: reconciler.foundry/v1alpha1\nkind: "
@@ -193,8 +193,41 @@ PATTERN = "expected text with {Content} in it, once"
         (model(metadata="{name: phi, Labels: {}}"), "metadata.Labels", 3, None, "did you mean labels?"),
         (model(metadata="{name: phi, labels: {a: [b]}}"), "metadata.labels.a", 3, None, ""),
         (model(metadata="{name: phi, labels: x}"), "metadata.labels", 3, "expected a mapping, got x", ""),
-        (model(metadata="phi"), "metadata", 3, "expected a mapping, got phi", ""),
-        (model(source="../phi"), "spec.source", 5, "expected a mapping, got ../phi", ""),
+        (model(metadata="phi"), "metadata", 3, None, "write its fields: name, labels, annotations"),
+        (model(source="../phi"), "spec.source", 5, "expected a mapping, got ../phi", "write {path: ../phi}"),
+        *(
+            (model(f"{field}: {written}"), f"spec.{field}{within}", 7, None, f"write {meant}")
+            for field, written, within, meant in (
+                ("target", "{device: cuda}", ".device", "executionProvider: CUDAExecutionProvider"),
+                ("gates", "{prompts: {}}", "", "a list, each item behind a dash: `- prompts: ...`"),
+                ("gates", "[fidelity]", "[0]", "`fidelity: ...`"),
+                ("gates", "[performance: [a: 2s]]", "[0].performance", "`name: value`, without a dash"),
+                ("gates", "[fidelity: {minTop1Agreement: 90}]", "[0].fidelity.minTop1Agreement", "0.9, a share of 1"),
+                ("generation", "{topP: 95%}", ".topP", "0.95, a share of 1"),
+                ("gates", "[performance: {maxTimeToFirstToken: 2}]", "[0].performance.maxTimeToFirstToken", "2s"),
+                ("gates", "[performance: {maxPeakMemory: 4 gb}]", "[0].performance.maxPeakMemory", "4Gi"),
+                ("retainFor", "7d", "", "168h"),
+                ("dependsOn", "draft", "", "[draft]"),
+                ("disk", "delete-then-build", "", "{strategy: delete-then-build}"),
+                ("promptTemplate", "brief", "", "{ref: brief} for the PromptTemplate of that name"),
+            )
+        ),
+        *(
+            (model(f"target: {{executionProvider: {word}}}"), "spec.target.executionProvider", 7, None, hint)
+            for word, hint in (
+                ("cuda", "did you mean CUDAExecutionProvider?"),
+                ("directml", "did you mean DmlExecutionProvider?"),
+                ("TensorrtExecutionProvider", "models are not converted for others"),
+            )
+        ),
+        *(
+            (model(f"task: {word}"), "spec.task", 7, None, f"did you mean {meant}?")
+            for word, meant in (("embedding", "embeddings"), ("chat", "chat-completion"))
+        ),
+        *(
+            (model(precisions=written), f"spec.precisions{within}", 6, None, hint)
+            for written, within, hint in (("[auto, int4]", "[0]", AUTO_HINT), ("int4, int8", "", "write [int4, int8]"))
+        ),
         *(
             (
                 model(source=source),
@@ -391,7 +424,7 @@ PATTERN = "expected text with {Content} in it, once"
             "spec.retainFor",
             7,
             "expected a duration such as 0s, 90s or 1h30m, at most 8760h, got 10",
-            "",
+            "write 10s",
         ),
         (
             model("retainFor: 8761h"),

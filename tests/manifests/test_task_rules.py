@@ -42,7 +42,7 @@ def test_golden_texts(tmp_path: Path) -> None:
 
 
 WRONG = {
-    "Hugging Face's name": ({"task": "feature-extraction"}, "InvalidValue", "are embeddings"),
+    "Hugging Face's name": ({"task": "feature-extraction"}, "InvalidValue", "did you mean embeddings?"),
     "another task": ({"task": "vision-language-chat"}, "InvalidValue", "vision"),
     "golden texts of what hears": ({"task": "automatic-speech-recognition"}, "OptionIgnored", "golden recordings"),
     "a model to be converted": ({"source": "{path: ../model}"}, "TaskUnsupported", "gives a model for chat"),

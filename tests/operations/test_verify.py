@@ -323,9 +323,9 @@ def test_what_somebody_else_is_working_on_is_no_leftover(machine: TestMachine) -
         assert len(found(machine)) == 2  # who holds the lock is not taken in by itself
         (machine.root / "served" / "notes").touch()
         beside = machine.run("verify")
-        assert (beside.code, beside.out.splitlines()[-1]) == (1, "1 finding(s)")
+        assert (beside.code, beside.out.splitlines()[-1]) == (1, "1 finding")
         assert f"note: the root is held by pid {os.getpid()} on " in beside.err
-    assert machine.run("verify").out.splitlines()[-1] == "3 finding(s)"
+    assert machine.run("verify").out.splitlines()[-1] == "3 findings"
 
 
 def test_every_code_is_in_the_closed_set_and_every_code_is_tested() -> None:

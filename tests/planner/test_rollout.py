@@ -106,7 +106,7 @@ WAITS = False
 RINGS: list[tuple[str, Ring, list[Evidence], float | None, bool, str]] = [
     ("all have served it", CANARY, GOOD, None, True, "10 of 10"),
     ("one in ten may be missing", CANARY, [*GOOD[:9], bad(9)], None, True, "9 of 10"),
-    ("two may not", CANARY, [*GOOD[:8], bad(8), bad(9)], None, WAITS, "8 of 10 machine(s) serve it and are Ready, 9"),
+    ("two may not", CANARY, [*GOOD[:8], bad(8), bad(9)], None, WAITS, "8 of 10 machines serve it and are Ready, 9"),
     ("no report at all", CANARY, [], None, WAITS, "no machine of it has reported"),
     ("one refuses it", CANARY, [*GOOD, REFUSES], None, WAITS, "c-10 refused it: GateFailed: fidelity"),
     ("which the limit allows", replace(CANARY, failure_limit=1), [*GOOD, REFUSES], None, True, "10 of 11"),
@@ -115,7 +115,7 @@ RINGS: list[tuple[str, Ring, list[Evidence], float | None, bool, str]] = [
     ("nor for enough of them", CANARY, [*GOOD[:8], good(8, 23), good(9, 23)], None, WAITS, "for 23h of 24h"),
     ("no soak", replace(CANARY, soak=0.0), [good(0, 0)], None, True, "1 of 1"),
     ("silent ones are not ready", CANARY, [*GOOD[:8], good(8, unchanged=3 * DAY), good(9, behind=3 * DAY)], None, WAITS,
-     "8 of 10 machine(s) serve it and are Ready, 9 must (readyShare 0.9); nothing new for 48h from c-8, c-9"),
+     "8 of 10 machines serve it and are Ready, 9 must (readyShare 0.9); nothing new for 48h from c-8, c-9"),
     ("one of many may be silent", CANARY, [*GOOD[:9], good(9, unchanged=3 * DAY)], None, True, "9 of 10"),
     # Clocks: what one machine says of its own time decides nothing.
     ("one clock a day ahead, alone in its ring", CANARY, [good(0, 25)], None, WAITS, "for 0s of 24h"),

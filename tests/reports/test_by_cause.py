@@ -17,7 +17,7 @@ def test_a_thousand_manifests_that_share_a_bad_source() -> None:
     text = problems_text(many)
     assert text == (
         "error: manifests/m0000.yaml:6: spec.source: cannot read ../models/phi: there is no such folder "
-        f"(the same in 999 more files)\n\nhint: {HINT}\n"
+        f"(the same in 999 more files)\nhint: {HINT}\n"
     )
     assert len(annotations([as_dict(one) for one in many], ()).splitlines()) == 1
 

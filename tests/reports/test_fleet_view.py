@@ -188,11 +188,11 @@ def test_the_ring_of_each_machine_and_what_a_ring_waits_for() -> None:
     assert [row(view, name)["ring"] for name in ("a", "b", "c")] == ["canary", "early", "broad"]
     (candidate,) = view["rollouts"][0]["candidates"]
     waits = [one["waitsFor"] for one in candidate["rings"]]
-    soaked = "1 of 1 machine(s) serve it and are Ready, for 6h of 24h (soak); 18h more at least"
+    soaked = "1 of 1 machines serve it and are Ready, for 6h of 24h (soak); 18h more at least"
     assert waits == [
         "",
         f"ring canary: {soaked}",
-        "ring early: 0 of 1 machine(s) serve it and are Ready, 1 must (readyShare 0.9)",
+        "ring early: 0 of 1 machines serve it and are Ready, 1 must (readyShare 0.9)",
     ]
     assert [one["machines"] for one in candidate["rings"]] == [1, 1, 2]  # what is forged is in no ring
     assert f">for ring canary: {soaked}<" in fleet_page(view).html

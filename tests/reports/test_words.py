@@ -14,10 +14,10 @@ from reconciler.reports.diff_render import diff_github, diff_text
 from reconciler.reports.drift import find_drift
 from reconciler.reports.machine.states import state_of
 from reconciler.reports.pull_request import diff_comment, plan_comment
-from reconciler.reports.render import plan_github, plan_text
+from reconciler.reports.render import MOST_LEFT, pass_text, plan_github, plan_text
 from reconciler.reports.status import working_lines
 from reconciler.reports.text import event_type
-from reconciler.reports.view import change_view, plan_view
+from reconciler.reports.view import change_view, pass_view, plan_view
 from tests.diff.test_comment import model, view
 from tests.planner.world import World, desired, release
 
@@ -51,6 +51,7 @@ def condition() -> str:
 
 SAID = {
     "plan": lambda: plan_text(plan_view(PLAN)),
+    "what a pass leaves": lambda: pass_text(pass_view((), PLAN, (), converged=False)),
     "plan for a pull request": lambda: plan_comment(plan_view(PLAN)),
     "plan as annotations": lambda: plan_github(plan_view(PLAN)),
     "diff": lambda: in_diff(diff_text),
@@ -70,6 +71,15 @@ def test_a_ready_model_is_taken(case: str) -> None:
     said = SAID[case]().lower()
     assert "tak" in said
     assert "convert" not in said
+
+
+def test_what_a_pass_leaves_is_named_up_to_a_number() -> None:
+    said = pass_text(pass_view((), replace(PLAN, changes=(TAKE,) * (MOST_LEFT + 2)), (), converged=False)).splitlines()
+    assert said[0] == f". left: take capitals-int4 (ArtifactMissing): {TAKE.reason.text}"
+    assert said[MOST_LEFT:] == [
+        ". left: 2 more, which `reconciler plan` shows",
+        f"Not converged: {MOST_LEFT + 2} changes left for the next `reconciler apply`.",
+    ]
 
 
 def test_programs_find_the_action_they_know_with_the_word_beside_it() -> None:

@@ -15,6 +15,7 @@ from reconciler.cli.manifests import gather_manifests
 from reconciler.cli.output import json_text, note, say, show_resolution
 from reconciler.cli.progress import byte_bar
 from reconciler.cli.signals import interrupt_on_signals
+from reconciler.domain.text.quoting import count_of
 from reconciler.domain.text.units import size_text
 from reconciler.fleet.inventory_form import read_inventory
 from reconciler.host.reading import read_whole
@@ -57,6 +58,7 @@ def _show(prepared: Exported, arguments: argparse.Namespace) -> None:
         say(arguments, f"{', '.join(one['variants'])}: {one['buildKey']}, {size}, from {one['from']}")
     for one in view["leftOut"]:
         say(arguments, f"{one['variant']}: left out: {one['reason']}: {one['message']}")
-    what = f"{len(view['artifacts'])} artifact(s) and the manifests of {view['revision']} for {view['machine']}"
+    artifacts = count_of(len(view["artifacts"]), "artifact")
+    what = f"{artifacts} and the manifests of {view['revision']} for {view['machine']}"
     done = "would be written to" if arguments.dry_run else "written to"
     say(arguments, f"{what}, {size_text(view['sizeBytes'])}, {done} {arguments.file}")

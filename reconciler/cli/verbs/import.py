@@ -22,6 +22,7 @@ from reconciler.domain.errors import LockHeld
 from reconciler.domain.layout import Layout
 from reconciler.domain.plain_data import as_dict
 from reconciler.domain.text.escape import for_terminal
+from reconciler.domain.text.quoting import count_of
 from reconciler.engine import log
 from reconciler.engine.machine import Machine, at_any_time, machine_name
 from reconciler.engine.pass_result import PassResult
@@ -107,7 +108,7 @@ def _show(
         about = {"formatVersion": FORMAT_VERSION, "imported": as_dict(imported), "receipt": receipt, "applied": view}
         sys.stdout.write(json_text(about))
         return
-    taken = f"{len(imported.taken)} artifact(s) taken in, {len(imported.held)} were here"
+    taken = f"{count_of(len(imported.taken), 'artifact')} taken in, {len(imported.held)} were here"
     taken += f", {len(imported.refused)} refused" if imported.refused else ""
     say(
         arguments,

@@ -8,6 +8,7 @@ from reconciler.cli.output import say, show, show_problems
 from reconciler.domain.errors import Problem
 from reconciler.domain.plain_data import as_dict
 from reconciler.domain.policy.policy import PolicyResult
+from reconciler.domain.text.quoting import count_of
 from reconciler.engine.resolve import resolve
 from reconciler.host.stamps import Unhashed
 from reconciler.operations.templates import own_templates
@@ -40,9 +41,16 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.output == "text":
         show_problems(warnings, "warning")
         show_problems(problems)
-        say(arguments, f"{models} model(s): {f'{len(problems)} problem(s)' if problems else 'valid'}")
+        say(arguments, _summary(models, len(problems)))
     else:
         found = {"problems": list(map(as_dict, problems)), "warnings": list(map(as_dict, warnings))}
         view = {"formatVersion": FORMAT_VERSION, **found, "policies": policies_view(policies)}
         show(view, arguments.output, github=lambda view: annotations(**found))
     return ERROR if problems else OK
+
+
+def _summary(valid: int, problems: int) -> str:
+    if not problems:
+        return f"{count_of(valid, 'model')}: valid"
+    others = f"{count_of(valid, 'other model')} {'is' if valid == 1 else 'are'} valid" if valid else "no model is valid"
+    return f"{count_of(problems, 'problem')}; {others}"

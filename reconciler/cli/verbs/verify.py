@@ -10,6 +10,7 @@ from reconciler.cli import options
 from reconciler.cli.exit_codes import ERROR, OK
 from reconciler.cli.output import note, say, show
 from reconciler.cli.progress import byte_bar
+from reconciler.domain.text.quoting import count_of
 from reconciler.host.lock import holder
 from reconciler.operations.verify import verify
 from reconciler.reports.checks import findings_text, findings_view
@@ -28,5 +29,5 @@ def run(arguments: argparse.Namespace) -> int:
         note(arguments, f"note: the root is {working}: its unfinished work may be listed")
     show(findings_view(findings), arguments.output, text=findings_text)
     if arguments.output == "text":
-        say(arguments, f"{len(findings)} finding(s)" if findings else "everything is as it must be")
+        say(arguments, count_of(len(findings), "finding") if findings else "everything is as it must be")
     return ERROR if findings else OK

@@ -6,6 +6,7 @@ from difflib import get_close_matches
 from unicodedata import combining
 
 LIMIT = 60
+LEAST_BEGINNING = 3  # letters that are taken for the beginning of a word
 
 _QUOTED = {'"': '\\"', "\\": "\\\\"}
 _NUMBER = re.compile(r"[0-9]{1,9}$")
@@ -47,19 +48,26 @@ def field_path(path: Iterable[str | int]) -> str:
 
 
 def nearest(word: str, known: Iterable[str]) -> str:
-    """A hint that names the known word which is spelt most alike, whatever its case; empty when none is near.
+    """A hint that names the known word which is spelt most alike; empty when none is near."""
+    best = nearest_word(word, known)
+    return f"did you mean {best}?" if best else ""
 
-    `int3` is one letter from `int4` and from `int8`: then the nearer number decides. A bare `4` is `int4`.
+
+def nearest_word(word: str, known: Iterable[str], cutoff: float = 0.6) -> str:
+    """The known word which is spelt most alike, whatever its case; empty when none is near (`cutoff`: 1 is equal).
+
+    `int3` is one letter from `int4` and from `int8`: then the nearer number decides. A bare `4` is `int4`, and `chat`
+    is the only word that begins so.
     """
     word = _folded(word[:LIMIT])
     folded = {_folded(each): each for each in known}
-    near = get_close_matches(word, folded, n=max(len(folded), 1), cutoff=0.6)
+    near = get_close_matches(word, folded, n=max(len(folded), 1), cutoff=cutoff)
     if not near and word.isdigit():
         near = [each for each in folded if (number := _NUMBER.search(each)) and number[0] == word]
-    if not near:
-        return ""
-    best = min(near, key=lambda each: (_edits(word, each), _apart(word, each)))
-    return f"did you mean {folded[best]}?"
+    if not near and len(word) >= LEAST_BEGINNING:
+        begun = [each for each in folded if each.startswith(word)]
+        near = begun if len(begun) == 1 else []
+    return folded[min(near, key=lambda each: (_edits(word, each), _apart(word, each)))] if near else ""
 
 
 def _folded(word: str) -> str:
@@ -80,6 +88,11 @@ def _apart(one: str, other: str) -> int:
     """The distance of the numbers that two words end in; 0 where one has none."""
     numbers = [int(found[0]) for word in (one, other) if (found := _NUMBER.search(word))]
     return max(numbers) - min(numbers) if len(numbers) == len((one, other)) else 0
+
+
+def count_of(number: int, noun: str, many: str = "") -> str:
+    """`1 problem`, `2 problems`; `many` where that is another word."""
+    return f"{number} {noun if number == 1 else many or noun + 's'}"
 
 
 def listed(words: Iterable[str]) -> str:

@@ -5,6 +5,7 @@ Every option, manifest and configuration reads them here, so that each unit has 
 """
 
 import re
+from collections.abc import Iterator
 from datetime import datetime
 from typing import Annotated
 
@@ -34,6 +35,14 @@ _SIZE = re.compile(SIZE_PATTERN)
 _DURATION = re.compile(DURATION_PATTERN)
 _NUMBER = re.compile(r"[0-9]+(?:\.[0-9]+)?")
 _PART = re.compile(r"([0-9]+(?:\.[0-9]+)?)(ms|s|m|h)")
+_LOOSE = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,9})?) ?([A-Za-z]{0,12})")
+_UNIT_NAMES = {
+    "ms": ("ms", "msec", "msecs", "millis", "millisecond", "milliseconds"),
+    "s": ("s", "sec", "secs", "second", "seconds"),
+    "m": ("m", "min", "mins", "minute", "minutes"),
+    "h": ("h", "hr", "hrs", "hour", "hours"),
+}
+_DAYS = ("d", "day", "days")
 _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 _POWERS = "kMGT"
 _MEMORY = (("Ti", 1 << 40), ("Gi", 1 << 30), ("Mi", 1 << 20))
@@ -71,6 +80,26 @@ def read_duration(text: str) -> float | None:
     if not _DURATION.fullmatch(text):
         return None
     return sum(float(number) * _SECONDS[unit] for number, unit in _PART.findall(text))
+
+
+def duration_meant(text: str) -> Iterator[str]:
+    """How what is no duration may have been meant, the likeliest first: `2` as `2s`, `1 min` as `1m`, `1d` as `24h`."""
+    found = _LOOSE.fullmatch(text)
+    number, unit = (found[1], found[2].lower()) if found else ("", "")
+    if number and not unit:
+        yield f"{number}s"
+    elif number and unit in _DAYS:
+        yield f"{float(number) * 24:g}h"
+    elif number:
+        yield from (f"{number}{short}" for short, names in _UNIT_NAMES.items() if unit in names)
+
+
+def size_meant(text: str) -> Iterator[str]:
+    """How what is no size may have been meant, in each spelling that a field may want: `4 gb` as `4GB`, `4Gi`, `4GiB`.
+    A bare number is of none."""
+    if (found := _LOOSE.fullmatch(text)) and found[2] and (power := found[2][0].upper()) in _POWERS.upper():
+        binary = found[2][1:2].lower() == "i"
+        yield from (f"{found[1]}{power}{ending}" for ending in (("iB", "i") if binary else ("B", "i", "iB")))
 
 
 def duration_text(seconds: float) -> str:

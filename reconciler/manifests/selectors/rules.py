@@ -3,7 +3,7 @@ each operator has the values that it needs."""
 
 from typing import TypeVar
 
-from reconciler.domain.text.quoting import listed, nearest, shown
+from reconciler.domain.text.quoting import count_of, listed, nearest, shown
 from reconciler.manifests.declaration import Declaration
 from reconciler.manifests.loader import Path
 from reconciler.manifests.schema import Manifest
@@ -49,7 +49,7 @@ def _check_values(declaration: Declaration[Kind], path: Path) -> None:
     for index in range(len(values)):
         _check_value(declaration, (*path, "values", index))
     if expected := _expected_values(declaration.text(*path, "operator"), values):
-        got = f"{len(values)} value(s)" if expected != _NUMBER else shown(values[0] or "")
+        got = count_of(len(values), "value") if expected != _NUMBER else shown(values[0] or "")
         declaration.report((*path, "values"), "InvalidValue", f"expected {expected}, got {got}")
 
 
