@@ -41,7 +41,7 @@ def test_apply_mends_though_nobody_can_be_told(machine: TestMachine) -> None:
         )
     assert victim.exists()
     assert done.returncode == 3
-    assert "problem in the manifests" in done.stdout
+    assert "problems in the manifests" in done.stdout
 
 
 def test_the_daemon_outlives_its_log(machine: TestMachine) -> None:

@@ -18,6 +18,7 @@ from reconciler.domain.machine.settings import Section, Setting
 from reconciler.domain.plain_data import as_dict
 from reconciler.domain.reasons import USER_HOLDS
 from reconciler.domain.recorded import Condition
+from reconciler.domain.text.quoting import count_of
 from reconciler.engine import log
 
 PENDING, SUCCESS, FAILURE = "pending", "success", "failure"
@@ -107,7 +108,7 @@ def _verdict(state: State) -> tuple[str, str]:
     held_up = {name: held["Stalled"] for name, held in state.conditions.items() if _is_true(held, "Stalled")}
     stalled = sorted(name for name, condition in held_up.items() if condition.reason not in USER_HOLDS)
     if state.problems or stalled:
-        problems = f"; {state.problems} problems in the manifests" if state.problems else ""
+        problems = f"; {count_of(state.problems, 'problem')} in the manifests" if state.problems else ""
         names = f"; {len(stalled)} stalled: {', '.join(stalled)}" if stalled else ""
         return FAILURE, counted + problems + names
     return PENDING, f"work is left: {counted}"
