@@ -217,3 +217,8 @@ Duration = Annotated[
     Field(pattern=f"^{DURATION_PATTERN}$"),
     expect("a duration such as 90s, 45m or 2h30m", as_text, guess=duration_guess),
 ]
+PeriodOrOff = Annotated[
+    str,
+    Field(pattern=f"^(off|{DURATION_PATTERN})$"),
+    expect("a duration such as 24h, or off", as_text, guess=duration_guess),
+]

@@ -38,17 +38,17 @@ from reconciler.domain.machine.trust import (
 )
 from reconciler.domain.quarantine import LIVES
 from reconciler.domain.text.quoting import field_path, shown
-from reconciler.domain.text.units import DURATION_PATTERN, read_duration
+from reconciler.domain.text.units import read_duration
 from reconciler.host.cage import CAGE_MODES, CageMode
 from reconciler.manifests import loader
 from reconciler.manifests.fields import (
     AnyText,
     Duration,
     Flag,
+    PeriodOrOff,
     Strict,
     as_text,
     as_whole,
-    duration_guess,
     expect,
     got,
     one_of,
@@ -75,11 +75,6 @@ MachineName = Annotated[
     str,
     Predicate(lambda text: text and is_value(text)),
     expect("a name of at most 63 letters, digits, dashes, dots and underscores", as_text),
-]
-PeriodOrOff = Annotated[
-    str,
-    Field(pattern=f"^(off|{DURATION_PATTERN})$"),
-    expect("a duration such as 24h, or off", as_text, guess=duration_guess),
 ]
 Jobs = Annotated[int, Field(ge=1, le=1000), expect("a whole number of at least 1", as_whole)]
 VERIFY = ("none", "head", "all")
