@@ -261,13 +261,14 @@ class Retire(_Remove):
 @dataclass(frozen=True, kw_only=True)
 class PruneVariant(_Remove):
     """Remove all releases of a variant, the `numbers`: nothing declares it (`confirmed` by a PruneConfirmation in git,
-    or not), or it `makes_way` for its own successor, which does not fit on the disk beside it."""
+    or not), or it makes way for the variant `makes_way_for`, its own successor or another precision of its model, which
+    does not fit on the disk beside it."""
 
     action: ClassVar[str] = "prune"
     number: ClassVar[int] = 0
     numbers: tuple[int, ...]
     confirmed: bool = False
-    makes_way: bool = False
+    makes_way_for: str = ""
     cost: Cost = Cost()
 
     @property

@@ -169,8 +169,8 @@ class Reconciler:
         context = PassContext(
             machine=self._machine, workers=self._workers, resolution=first.resolution, alive=self._reporter.alive
         )
-        predecessors = [one for one in first.plan.changes if isinstance(one, PruneVariant) and one.makes_way]
-        stuck = {one.variant for one in predecessors if not steps.run([one], context)}
+        predecessors = [one for one in first.plan.changes if isinstance(one, PruneVariant) and one.makes_way_for]
+        stuck = {one.makes_way_for for one in predecessors if not steps.run([one], context)}
         for change in first.plan.changes:  # afterwards: it may be what a predecessor was served from
             if isinstance(change, PruneArtifact) and change.makes_room:
                 steps.run([change], context)
@@ -285,10 +285,15 @@ def _split(plan: Plan) -> tuple[list[Change], list[Change]]:
     waiting: list[Change] = []
     quick: list[Change] = []
     for group in by_variant(plan.changes):
-        if group[0].variant:
+        if group[0].variant and not _makes_way(group):
             waits = any(isinstance(one, LongWork) or one.build_key in keys for one in group)
             (waiting if waits else quick).extend(group)
     return waiting, quick
+
+
+def _makes_way(group: Sequence[Change]) -> bool:
+    """Another precision that went before all else: nothing more of it is to be done."""
+    return all(isinstance(one, PruneVariant) and one.makes_way_for for one in group)
 
 
 def _is_readable(variant: str, desired: Desired) -> bool:

@@ -22,7 +22,6 @@ from reconciler.domain.release import ALWAYS_COPIED, Artifact, Marker
 from reconciler.domain.rollout import Rollout
 from reconciler.domain.text.names import camel
 from reconciler.gates.judgement import gate_fields
-from reconciler.planner.dependencies import in_the_end
 from reconciler.planner.plan import make_plan
 from reconciler.templates.rendering import TemplateChange
 
@@ -80,7 +79,7 @@ def compare_sides(
         for one in head.desired.wanted
         if not one.denial or denied.get(one.variant) != one.release.digest  # denied as before is no difference
     )  # what BASE took from the hub the machine has
-    plan = make_plan(in_the_end(replace(head.desired, wanted=wanted)), observed, recorded)
+    plan = make_plan(replace(head.desired, wanted=wanted), observed, recorded, to_the_end=True)
     folders = {one.variant: _copied_bytes(one) for one in base.desired.wanted}
     stored = sum(artifact.size for artifact in observed.artifacts.values())
     disk = disk_during(plan, stored + sum(folders.values()), folders)

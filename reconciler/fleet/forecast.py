@@ -23,7 +23,6 @@ from reconciler.fleet.inventory_facts import capacity_of, to_observed, to_record
 from reconciler.gates.judgement import GateChange, gate_changes
 from reconciler.manifests.paths import inside
 from reconciler.manifests.selector import labels_of, mismatch
-from reconciler.planner.dependencies import in_the_end
 from reconciler.planner.plan import make_plan
 from reconciler.planner.precision_choice import NONE_FITS, chosen_for
 
@@ -65,7 +64,7 @@ class Outlook:
 def outlook(inventory: Inventory, file: str, base: Side, head: Side, now: str) -> Outlook:
     recorded, observed = to_recorded(inventory), to_observed(inventory)
     desired = desired_for(inventory, recorded, base, head)
-    plan = make_plan(in_the_end(desired), observed, recorded, now=now)
+    plan = make_plan(desired, observed, recorded, now=now, to_the_end=True)
     used = inventory.disk.used_bytes or sum(one.size for one in observed.artifacts.values())
     return Outlook(
         machine=inventory.machine,

@@ -13,7 +13,6 @@ from reconciler.domain.reasons import Reason
 from reconciler.fleet.forecast import unfit
 from reconciler.fleet.inventory import Inventory
 from reconciler.fleet.inventory_facts import to_observed, to_recorded
-from reconciler.planner.dependencies import in_the_end
 from reconciler.planner.plan import make_plan
 
 UNFIT = "Unfit"
@@ -52,12 +51,12 @@ def plan_shipment(
     fitting = tuple(one for one in desired.wanted if not reasons[one.variant])
     answers = RegistryAnswers(offers=offers)
     observed = replace(to_observed(inventory), convert=REGISTRY_ONLY, answers=answers)
-    plan = make_plan(in_the_end(replace(desired, wanted=fitting)), observed, to_recorded(inventory), now=now)
+    plan = make_plan(replace(desired, wanted=fitting), observed, to_recorded(inventory), now=now, to_the_end=True)
     keys = {one.build_key for one in plan.changes if isinstance(one, Pull)}
     left = [
         LeftOut(variant=name, reason=UNFIT, message=message) for name, why in reasons.items() for _, message in why[:1]
     ]
-    left += [_held(one, offers) for one in plan.held]
+    left += [_held(one, offers) for one in plan.held if one.variant in desired.declared | desired.retired.keys()]
     left += [_unknown(one) for one in plan.changes if isinstance(one, FetchSource)]
     waiting = {key: tuple(one.variant for one in fitting if one.release.recipe.build_key == key) for key in keys}
     return Shipment(build_keys={key: waiting[key] for key in sorted(keys)}, left_out=tuple(left))

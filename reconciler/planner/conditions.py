@@ -98,20 +98,26 @@ def judge(
 
 
 def judge_kept(remaining: Plan, observed: Observed, before: Conditions, now: str) -> dict[str, dict[str, Condition]]:
-    """What no manifest declares any more, and a guard keeps until a person confirms: it still serves."""
+    """What no manifest declares any more and still serves: a guard keeps it until a person confirms, or it serves until
+    another precision of its model does."""
     judged = {}
     for held in remaining.held:
-        registration = observed.serving(held.variant) if held.reason in PRUNE_GUARDS else None
-        if registration is not None:
-            message = f"no manifest declares it any more, {registration.id} still serves: {held.message}"
+        registration = observed.serving(held.variant)
+        if registration is None:
+            continue
+        message = f"no manifest declares it any more, {registration.id} still serves: {held.message}"
+        if held.reason in PRUNE_GUARDS:
             found = [
                 _condition("Ready", False, held.reason, message),
                 _condition("Reconciling", False, "Settled"),
                 _condition("Stalled", True, held.reason, message),
-                _serving(registration),
             ]
-            old = before.get(held.variant, {})
-            judged[held.variant] = {**old, **_dated(found, old, now)}
+        elif held.reason is Reason.AWAITING_PRECISION:  # as ready as it was
+            found = [_condition("Reconciling", True, held.reason, message)]
+        else:
+            continue
+        old = before.get(held.variant, {})
+        judged[held.variant] = {**old, **_dated([*found, _serving(registration)], old, now)}
     return judged
 
 

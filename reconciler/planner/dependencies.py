@@ -6,7 +6,6 @@ and is repaired, whatever becomes of the models that it depends on.
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import replace
 
 from reconciler.domain.desired import Desired, DesiredRelease
 from reconciler.domain.observed import Observed
@@ -41,11 +40,6 @@ def _why_not_ready(model: str, desired: Desired, observed: Observed) -> str:
         return f"it depends on {model}, whose manifest is not valid"
     waiting = [one.variant for one in variants if not is_ready(one, observed)]
     return f"it depends on {model}, which is not served as declared yet: {', '.join(waiting)}" if waiting else ""
-
-
-def in_the_end(desired: Desired) -> Desired:
-    """As if all were ready: for what will have been done once every wait is over."""
-    return replace(desired, wanted=tuple(replace(one, depends_on=()) for one in desired.wanted))
 
 
 def declared_dependencies(desired: Desired) -> dict[str, tuple[str, ...]]:

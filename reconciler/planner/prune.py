@@ -4,7 +4,7 @@ rule that protects something from being pruned. Pure; part of planner.plan.
 Only what is ours can be here at all: a registration with our owner mark, a folder with our marker, a record of ours.
 """
 
-from collections.abc import Container, Iterable, Iterator
+from collections.abc import Container, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
 from reconciler.domain.changes import Change, Cost, PruneArtifact, PruneSource, PruneVariant, RemoveRelease
@@ -19,7 +19,7 @@ from reconciler.domain.release import Marker
 from reconciler.domain.targets import PRECISIONS
 from reconciler.planner.dependencies import dependents_of, is_ready
 from reconciler.planner.plan_disk import disk_budget
-from reconciler.planner.variant_facts import is_ours
+from reconciler.planner.variant_facts import is_ours, serves
 
 MOST_UNCONFIRMED = 5
 
@@ -44,40 +44,53 @@ class _Served:
         return ", ".join(sorted({f"{self.variant}:{number}" for number in self.numbers} & ids))
 
 
-def plan_prunes(
-    desired: Desired, observed: Observed, recorded: Recorded, *, confirm: bool, way: Container[str] = ()
-) -> tuple[list[PruneVariant], list[Held]]:
-    """`way` names models whose outgoing precision goes before another one serves, because the disk holds only one."""
+@dataclass(frozen=True, kw_only=True)
+class OrphanPlan:
+    """What becomes of variants that are served and no longer declared: `prunes` go, `held` stay. Of those, `outgoing`
+    are held by nothing but their model, of which no declared precision serves yet: how they go when one does."""
+
+    prunes: Sequence[PruneVariant]
+    held: Sequence[Held]
+    outgoing: Sequence[PruneVariant] = ()
+
+
+def plan_prunes(desired: Desired, observed: Observed, recorded: Recorded, *, confirm: bool) -> OrphanPlan:
     ours = _ours(observed, recorded)
     orphans = [ours[variant] for variant in sorted(ours) if variant not in desired.declared]
-    held, free = [], []
+    held: list[Held] = []
+    free: list[_Served] = []
+    outgoing: list[PruneVariant] = []
     for one in orphans:
-        if why := next(_reasons_to_stay(one, desired, observed, recorded, confirm=confirm, way=way), None):
+        if why := next(_reasons_to_stay(one, desired, observed, recorded, confirm=confirm), None):
             held.append(Held(variant=one.variant, reason=why[0], message=why[1]))
+            outgoing += [_prune(one, desired)] if why[0] is Reason.AWAITING_PRECISION and desired.complete else []
         else:
             free.append(one)
     if guard := _guard(desired, ours, free, confirm=confirm):
-        return [], [*held, *(Held(variant=one.variant, reason=guard[0], message=guard[1]) for one in free)]
+        held += (Held(variant=one.variant, reason=guard[0], message=guard[1]) for one in free)
+        return OrphanPlan(prunes=(), held=held, outgoing=outgoing)
     served = {one.model for one in ours.values()}
     needed = {
         one.variant: [] if _stays(one.model, desired, observed) else dependents_of(one.model, served, desired, recorded)
         for one in free
     }
     held += [_needed(one, needed[one.variant]) for one in free if needed[one.variant]]
-    return [_prune(one, desired) for one in free if not needed[one.variant]], held
+    prunes = [_prune(one, desired) for one in free if not needed[one.variant]]
+    return OrphanPlan(prunes=prunes, held=held, outgoing=outgoing)
 
 
 def _stays(model: str, desired: Desired, observed: Observed) -> bool:
-    """With another of its variants, which serves."""
+    """With another of its variants, which serves what git declares."""
     return any(one.release.model == model and is_ready(one, observed) for one in desired.wanted)
 
 
 def _successors(orphan: _Served, desired: Desired, observed: Observed) -> list[str]:
-    """What its model is to be served as from now on, as long as none of it serves. Where a policy wants it gone, it
-    goes."""
-    if orphan.variant in desired.retired or _stays(orphan.model, desired, observed):
+    """What its model is to be served as from now on, as long as none of it serves, not even an earlier release. Where a
+    policy wants it gone, it goes."""
+    named = _named(orphan.model, desired)
+    if orphan.variant in desired.retired or any(serves(one, observed) for one in named):
         return []
-    return sorted(_named(orphan.model, desired).difference(desired.retired))
+    return sorted(named.difference(desired.retired))
 
 
 def _named(model: str, desired: Desired) -> set[str]:
@@ -91,9 +104,10 @@ def _needed(orphan: _Served, dependents: list[str]) -> Held:
 
 
 def _reasons_to_stay(
-    orphan: _Served, desired: Desired, observed: Observed, recorded: Recorded, *, confirm: bool, way: Container[str]
+    orphan: _Served, desired: Desired, observed: Observed, recorded: Recorded, *, confirm: bool
 ) -> Iterator[tuple[Reason, str]]:
-    """Why this one stays, whatever becomes of the others; the first counts."""
+    """Why this one stays, whatever becomes of the others; the first counts. AwaitingPrecision comes last: it alone lets
+    it make way."""
     if orphan.variant in observed.unreadable:
         yield Reason.UNREADABLE, observed.unreadable[orphan.variant]
     if orphan.model in desired.suspended:
@@ -101,9 +115,6 @@ def _reasons_to_stay(
     suspension = recorded.suspension_of(orphan.variant, orphan.model)
     if suspension is not None:  # guard: what is suspended stays
         yield Reason.SUSPENDED, f"would prune; {suspension}"
-    # guard: another precision serves until one that is declared does
-    if orphan.model not in way and (successors := _successors(orphan, desired, observed)):
-        yield Reason.AWAITING_PRECISION, f"it serves until {' or '.join(successors)} does"
     if orphan.protected:  # guard: what is protected stays
         yield Reason.PROTECTED, PROTECTED
     # A mark can be copied with its folder: without a second witness a person decides.
@@ -115,6 +126,9 @@ def _reasons_to_stay(
     if loaded and not confirm:
         files = f"another process has files of {loaded} in its memory"
         yield Reason.IN_USE, f"{files}: it goes when that ends, or with --confirm"
+    # guard: another precision serves until one that is declared does
+    if successors := _successors(orphan, desired, observed):
+        yield Reason.AWAITING_PRECISION, f"it serves until {' or '.join(successors)} does"
 
 
 def _ours(observed: Observed, recorded: Recorded) -> dict[str, _Served]:
@@ -183,13 +197,13 @@ def _prune(orphan: _Served, desired: Desired) -> PruneVariant:
     )
 
 
-def why_predecessor_stays(wanted: DesiredRelease, observed: Observed) -> str:
-    """Why what serves may not be removed before its own successor is built; "" where it may."""
+def why_predecessor_stays(wanted: DesiredRelease, predecessors: Container[str], observed: Observed) -> str:
+    """Why what serves, as these variants, may not be removed before its successor is built; "" where it may."""
     if wanted.protected:  # guard: what is protected makes no way
         return "what serves may not go first: its manifest says prune: disabled"
     if wanted.retain_for:
         return "what serves may not go first: its manifest says retainFor"
-    loaded = sorted(one for one in observed.in_use if one.rpartition(":")[0] == wanted.variant)
+    loaded = sorted(one for one in observed.in_use if one.rpartition(":")[0] in predecessors)
     if not loaded:
         return ""
     return f"another process has files of {', '.join(loaded)} in its memory: it goes first when that ends"

@@ -162,6 +162,14 @@ class VariantFacts:
         return tuple(found)
 
 
+def serves(variant: str, observed: Observed) -> bool:
+    """Whether a release of it is served whole by us, be it the one that git declares now or not."""
+    registration = observed.serving(variant)
+    folder = observed.folder_behind(registration)
+    is_whole = folder is not None and folder.marker is not None and not folder.damage
+    return registration is not None and observed.owns(registration.owner) and is_whole
+
+
 def is_ours(folder: ServedFolder, observed: Observed, recorded: Recorded) -> bool:
     """A marker decides. Without a readable one: a registration of ours that leads there, or the release's record."""
     if folder.marker is not None:

@@ -122,8 +122,9 @@ def before_and_after(change: kinds.Change) -> tuple[View | None, View | None]:
             after = {"serves": instead.number, "because": instead.message} if instead else None
         case kinds.PruneVariant():
             before = {"ids": list(change.ids)}
-            if change.makes_way:
-                after = {"meanwhile": f"{change.variant} is down until its successor is registered"}
+            if change.makes_way_for:
+                successor = "its successor" if change.makes_way_for == change.variant else change.makes_way_for
+                after = {"meanwhile": f"{change.variant} is down until {successor} is registered"}
             elif change.confirmed:
                 after = {"confirmed": "by a PruneConfirmation in git"}
         case kinds.PruneArtifact():

@@ -3,6 +3,8 @@
 from dataclasses import replace
 from pathlib import Path
 
+import pytest
+
 from reconciler.domain.machine.facts import StorageLimits, Traits
 from reconciler.engine.machine import Machine, locked_machine
 from reconciler.engine.options import Options, Reporter
@@ -32,25 +34,30 @@ def narrow(machine: TestMachine, at: Machine) -> Machine:
     return replace(at, traits=Traits(limits=StorageLimits(disk_quota=quota)))
 
 
-def test_what_serves_makes_way_and_after_a_failure_git_brings_it_back(tmp_path: Path, capitals: Path) -> None:
+@pytest.mark.parametrize("precision", ["int4", "int8"])
+def test_what_serves_makes_way_and_after_a_failure_git_brings_it_back(
+    tmp_path: Path, capitals: Path, precision: str
+) -> None:
+    """For another release of the same precision, and for another precision."""
     machine = TestMachine(folder=tmp_path)
     machine.give_model(capitals)
     machine.declare()
     serve(machine)
     held = {*opened(machine).store.artifacts()}
     wish = "  quantization: {blockSize: 64}\n"
-    machine.declare(more=wish)
+    machine.declare(precisions=precision, more=wish)
     with locked_machine(str(machine.root), str(machine.cache), command="test") as wide:
         at = narrow(machine, wide)
         seen = take_snapshot(at, load(str(machine.manifests)))
-        assert [hold.reason for hold in seen.plan.held] == ["DiskInsufficient"]  # side by side: nothing is touched
+        assert "DiskInsufficient" in [hold.reason for hold in seen.plan.held]  # side by side: nothing is touched
         assert run_pass(at, load(str(machine.manifests)), Reporter(), OPTIONS).outcomes == ()
         assert "capitals-int4:1" in machine.index()
 
-        machine.declare(more=wish + FIRST)
+        machine.declare(precisions=precision, more=wish + FIRST)
         (machine.manifests.parent / "fail").touch()
         result = run_pass(at, load(str(machine.manifests)), Reporter(), OPTIONS)
-        assert outcomes(result) == ["prune MakesWay done", "prune DiskShort done", "convert RecipeChanged failed"]
+        assert outcomes(result)[:2] == ["prune MakesWay done", "prune DiskShort done"]
+        assert (outcomes(result)[2].split()[::2], len(outcomes(result))) == (["convert", "failed"], 3)
         assert machine.index() == {}
         assert at.store.artifacts() == {}
         assert verify(opened(machine)) == ()
@@ -60,6 +67,5 @@ def test_what_serves_makes_way_and_after_a_failure_git_brings_it_back(tmp_path: 
         (machine.manifests.parent / "fail").unlink()
         machine.declare(more=FIRST)  # git goes back
         result = run_pass(at, load(str(machine.manifests)), Reporter(), OPTIONS)
-        assert outcomes(result)[0].startswith("convert ")
-        assert outcomes(result)[0].endswith(" done")
+        assert outcomes(result)[0].split()[::2] == ["convert", "done"]
         assert {*at.store.artifacts()} == held

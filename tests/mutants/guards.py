@@ -221,9 +221,9 @@ MUTANTS = (
     _("more than five want a confirmation", _PLAN),
     _("another precision serves until one that is declared does", "tests/planner/test_precision_choice.py"),
     _(
-        "no other precision makes way where it is not declared",
-        "tests/planner/test_precision_choice.py",
-        "(way := {one.release.model for variant, one in short_of_room if variant.short_of})",
+        "an outgoing precision makes way only where no other one comes",
+        "tests/planner/test_plan_way.py",
+        "others = [other.variant for other in outgoing if other.model == model]",
     ),
     _("what is protected stays", _PLAN),
     _("no provider is downloaded", "tests/backends/test_provider_libraries.py"),
@@ -366,7 +366,7 @@ MUTANTS = (
     _(
         "nothing makes way where it is not declared",
         "tests/planner/test_plan_way.py",
-        "not (short.short_of and mine) or why_artifacts_stay(desired, observed)",
+        "not (short.short_of and going) or why_artifacts_stay(self.desired, observed)",
     ),
     # Reports of machines
     _("a report that travels has a limit", _REPORTS),

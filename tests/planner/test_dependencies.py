@@ -9,7 +9,7 @@ from reconciler.domain.errors import Problem
 from reconciler.domain.reasons import Reason
 from reconciler.domain.recorded import Suspension
 from reconciler.planner.conditions import judge
-from reconciler.planner.dependencies import in_the_end, still_known
+from reconciler.planner.dependencies import still_known
 from reconciler.planner.plan import make_plan
 from tests.planner.world import World, desired, release, wanted
 
@@ -134,7 +134,7 @@ def test_waiting_is_no_stall() -> None:
 
 
 def test_what_it_comes_to_in_the_end() -> None:
-    assert "register target-int4" in actions(World(), in_the_end(desired(DRAFT, DEPENDING)))
+    assert "register target-int4" in actions(World(), desired(DRAFT, DEPENDING), to_the_end=True)
 
 
 def served(*wants: DesiredRelease, knows: bool = True) -> World:

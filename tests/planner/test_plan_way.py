@@ -5,18 +5,22 @@ from dataclasses import replace
 
 import pytest
 
+from reconciler.domain.desired import DesiredRelease
 from reconciler.domain.failures import RememberedFailure
 from reconciler.domain.machine.facts import StorageLimits
 from reconciler.domain.plan import Plan
+from reconciler.domain.sources.locked import Fetch
 from reconciler.planner.plan import make_plan
 from reconciler.reports.render import plan_text
 from reconciler.reports.view import plan_view
+from tests.planner.test_plan import HUB
 from tests.planner.world import World, desired, release, wanted
 
 OLD, NEW = release(), release(source="sha256:new")
 SERVED = World().converge(desired(OLD))
 # A served folder of the toy world holds 400 bytes of its own, and its artifact 400 more; a conversion peaks at 1200.
 WAY = wanted(NEW, delete_first=True)
+OTHER = wanted(release(precision="int8"), delete_first=True)  # where int4 is no longer named
 MADE = [
     "prune MakesWay capitals-int4",
     "prune DiskShort ",
@@ -34,9 +38,9 @@ def world(free: int = 400, **changes: object) -> World:
     return SERVED.with_observed(disk_free=free, **changes)
 
 
-def failed(world: World, **changes: object) -> World:
+def failed(world: World, want: DesiredRelease, **changes: object) -> World:
     failure = RememberedFailure(
-        key=NEW.recipe.build_key,
+        key=want.release.recipe.build_key,
         action="convert",
         variant="capitals-int4",
         code="ConversionFailed",
@@ -66,38 +70,76 @@ def test_it_goes_first_where_both_do_not_fit() -> None:
     assert "    capitals-int4 is down until its successor is registered\n" in plan_text(plan_view(plan))
 
 
-# case: (the world, what is wanted); in none of them what serves makes way.
-STAYS = {
-    "both fit": (world(1200), WAY),
-    "not declared": (world(400), wanted(NEW)),
-    "it would not be enough": (world(399), WAY),
-    "prune: disabled": (world(400), replace(WAY, protected=True)),
-    "retainFor": (world(400), replace(WAY, retain_for=3600.0)),
-    "somebody talks to it": (world(400, in_use=frozenset({"capitals-int4:1"})), WAY),
-    "suspended": (world(400), replace(WAY, suspended=True)),
-    "the conversion failed before": (failed(world(400)), WAY),
-    "it would not go, a moment ago": (
-        failed(world(400), key="prune capitals-int4", action="prune", permanent=False),
-        WAY,
-    ),
-    "within the quota it would not be enough": (
-        world(10_000, disk_used=900, limits=StorageLimits(disk_quota=1299)),
-        WAY,
-    ),
-    "another owner's registration": (replace(world(400), observed=replace(world(400).observed, owner="f" * 32)), WAY),
-    "only the template changed": (world(0), replace(WAY, release=release(template="{{ other }}"))),
-    "the conversion runs already": (world(400), WAY),
-}
+def stays(way: DesiredRelease) -> dict[str, tuple[World, DesiredRelease]]:
+    """By case the world and what is wanted; in none of them what serves makes way."""
+    return {
+        "both fit": (world(1200), way),
+        "not declared": (world(400), replace(way, delete_first=False)),
+        "it would not be enough": (world(399), way),
+        "prune: disabled": (world(400), replace(way, protected=True)),
+        "retainFor": (world(400), replace(way, retain_for=3600.0)),
+        "somebody talks to it": (world(400, in_use=frozenset({"capitals-int4:1"})), way),
+        "suspended": (world(400), replace(way, suspended=True)),
+        "the conversion failed before": (failed(world(400), way), way),
+        "it would not go, a moment ago": (
+            failed(world(400), way, key="prune capitals-int4", action="prune", permanent=False),
+            way,
+        ),
+        "within the quota it would not be enough": (
+            world(10_000, disk_used=900, limits=StorageLimits(disk_quota=1299)),
+            way,
+        ),
+        "another owner's registration": (
+            replace(world(400), observed=replace(world(400).observed, owner="f" * 32)),
+            way,
+        ),
+        "its source is not here": (world(400), replace(way, fetch=Fetch(source=HUB, missing=600))),
+        "the conversion runs already": (world(400), way),
+    }
 
 
-@pytest.mark.parametrize("case", STAYS)
-def test_what_serves_stays(case: str) -> None:
-    here, want = STAYS[case]
-    running = {NEW.recipe.build_key} if case == "the conversion runs already" else ()
+STAYS = stays(WAY) | {"only the template changed": (world(0), replace(WAY, release=release(template="{{ other }}")))}
+
+
+@pytest.mark.parametrize(
+    ("here", "want", "case"),
+    [(*row, case) for case, row in STAYS.items()] + [(*row, case) for case, row in stays(OTHER).items()],
+)
+def test_what_serves_stays(here: World, want: DesiredRelease, case: str) -> None:
+    running = {want.release.recipe.build_key} if case == "the conversion runs already" else ()
     plan = make_plan(desired(want), here.observed, here.recorded, now="2026-11-22T00:00:01Z", running=running)
-    assert "MakesWay" not in {change.reason for change in plan.changes}
+    assert not {"MakesWay", "Orphaned"} & {change.reason for change in plan.changes}
     first = next((change.action for change in plan.changes), "")
     assert first in ("", "convert", "verify"), "what serves goes after its successor is registered, or not at all"
+
+
+def test_another_precision_makes_way_like_an_earlier_release() -> None:
+    want = desired(OTHER)
+    prune, artifact, *rest = world(400).plan(want).changes
+    assert (prune.variant, prune.makes_way_for, prune.numbers) == ("capitals-int4", "capitals-int8", (1,))
+    assert (artifact.action, [one.action for one in rest]) == ("prune", ["convert", "verify", "register"])
+    text = plan_text(plan_view(world(400).plan(want)))
+    assert "    capitals-int4 is down until capitals-int8 is registered\n" in text
+    assert set(world(400).converge(want).serving()) == {"capitals-int8"}
+
+
+def test_not_where_a_third_precision_comes_without_that() -> None:
+    third = wanted(release(precision="fp16"), delete_first=True, peak_bytes=1900)
+    plan = world(1200).plan(desired(OTHER, third))
+    assert {(one.action, one.variant) for one in plan.changes} >= {("convert", "capitals-int8")}
+    assert "MakesWay" not in {one.reason for one in plan.changes}
+    assert {one.variant: one.reason for one in plan.held} == {
+        "capitals-fp16": "DiskInsufficient",
+        "capitals-int4": "AwaitingPrecision",
+    }
+
+
+def test_an_artifact_that_is_kept_to_go_back_goes_before_another_precision() -> None:
+    first, second = (release("other", source=source) for source in ("sha256:a", "sha256:b"))
+    here = World().converge(desired(OLD, first)).converge(desired(OLD, second))
+    plan = here.with_observed(disk_free=800).plan(desired(OTHER, second))
+    assert steps(plan)[0].startswith("prune DiskShort")
+    assert "MakesWay" not in {one.reason for one in plan.changes}
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,8 @@ import pytest
 from reconciler.domain.desired import Desired
 from reconciler.domain.errors import Problem
 from reconciler.domain.machine.precision_choice import Capacity, Choosing, PrecisionNeeds
-from reconciler.planner.conditions import judge
+from reconciler.planner.conditions import judge, judge_kept
+from reconciler.planner.plan import make_plan
 from reconciler.planner.precision_choice import Choice, choose, chosen_for
 from reconciler.reports.pull_request import plan_comment
 from reconciler.reports.render import plan_text
@@ -187,16 +188,35 @@ def test_a_precision_that_is_no_longer_named_serves_until_one_that_is_does() -> 
     plan = served.plan(after)
     assert [(one.variant, one.reason) for one in plan.held] == [("capitals-int4", "AwaitingPrecision")]
     assert "it serves until capitals-int8 does" in plan.held[0].message
+    kept = judge_kept(plan, served.observed, {}, "2027-01-01T00:00:00Z")["capitals-int4"]
+    assert {name: (one.status, one.reason) for name, one in kept.items()} == {
+        "Reconciling": ("True", "AwaitingPrecision"),
+        "Serving": ("True", "Registered"),
+    }
     rejected = replace(after, wanted=(), unresolved={"capitals-int8": problem()})
     assert [one.reason for one in served.plan(rejected).held] == ["AwaitingPrecision"]
+    end = make_plan(after, served.observed, served.recorded, to_the_end=True)
+    *_, register, prune, artifact = [(one.action, one.reason, one.variant) for one in end.changes]
+    assert (register[0], prune, artifact[0]) == ("register", ("prune", "Orphaned", "capitals-int4"), "prune")
+    assert end.held == ()
     denied = replace(after, retired={"capitals-int4": "a policy"})
     assert "prune" in {one.action for one in served.plan(denied).changes}
     assert set(served.converge(after).serving()) == {"capitals-int8"}
 
 
+def test_an_earlier_release_of_a_precision_that_is_named_is_enough() -> None:
+    """Else a commit that drops one precision and changes the other would wait for the disk that it gives back."""
+    both = World().converge(desired(release("capitals"), release("capitals", precision="int8")))
+    newer = desired(release("capitals", precision="int8", source="sha256:new"))
+    plan = both.with_observed(disk_free=400).plan(newer)
+    assert (plan.changes[0].action, plan.changes[0].variant) == ("prune", "capitals-int4")
+    lost = replace(newer, wanted=(), unresolved={"capitals-int8": problem()})
+    assert [one.variant for one in both.plan(lost).changes] == ["capitals-int4"]
+
+
 def test_it_makes_way_where_that_is_declared_and_the_disk_holds_only_one() -> None:
     before, after = desired(release("capitals")), desired(release("capitals", precision="int8"))
-    served = World().converge(before).with_observed(disk_free=1)
+    served = World().converge(before).with_observed(disk_free=400)
     assert {one.reason for one in served.plan(after).held} == {"AwaitingPrecision", "DiskInsufficient"}
     first = replace(after, wanted=tuple(replace(one, delete_first=True) for one in after.wanted))
     assert [one.action for one in served.plan(first).changes][:1] == ["prune"]
