@@ -44,7 +44,8 @@ def test_what_is_declared_as_it_was_is_what_the_machine_recorded(head: Model, so
 
 def test_a_precision_that_serves_until_the_shipped_one_does_is_nothing_that_is_left_out() -> None:
     offer = Offer(registry="registry.example.com/models", digest="sha256:" + "a" * 64, missing=700)
-    served = inventory(World().converge(desired(release())), source_roots=("/srv",))
+    there = World().converge(desired(release())).with_observed(disk_free=1 << 40)
+    served = inventory(there, source_roots=("/srv",))
     want = desired(release(precision="int8"))
     key = want.wanted[0].release.recipe.build_key
     model = replace(MODEL, precisions=("int8",))
