@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from reconciler.conversion.worker.adapter import require_change
 from reconciler.conversion.worker.checks import _check_genai_config, _check_rounding
 from reconciler.domain.errors import ConversionFailed
 from reconciler.domain.manifest import Target
@@ -71,3 +72,28 @@ def test_its_weights_are_rounded_as_the_recipe_and_the_provider_want(
         return
     with pytest.raises(ConversionFailed, match=wrong):
         _check_rounding(found, recipe(**options), provider)
+
+
+A, B = "base_model.model.q_proj.lora_A.weight", "base_model.model.q_proj.lora_B.weight"
+OF_EMBEDDING = "base_model.model.embed_tokens.lora_embedding_B"
+
+
+@pytest.mark.parametrize(
+    ("zero", "more", "changes"),
+    [
+        ((), (), True),
+        ((B,), (), False),
+        ((A,), (), False),
+        ((B,), (OF_EMBEDDING,), True),
+        ((B, OF_EMBEDDING), (OF_EMBEDDING,), False),
+        ((B,), ("base_model.model.lm_head.weight",), True),
+        ((B,), ("base_model.model.q_proj.lora_magnitude_vector",), True),
+    ],
+)
+def test_an_adapter_changes_its_base(zero: tuple[str, ...], more: tuple[str, ...], changes: bool) -> None:
+    weights = SimpleNamespace(get_tensor=lambda name: SimpleNamespace(any=lambda: name not in zero))
+    if changes:
+        require_change(weights, [A, B, *more])
+        return
+    with pytest.raises(ConversionFailed, match="the adapter changes nothing"):
+        require_change(weights, [A, B, *more])

@@ -319,20 +319,39 @@ for name, more in (("lora", {{"modules_to_save": ["lm_head", "embed_tokens"]}}),
     forked.run_beside_olive(written, [], folder.parent, private_environment(str(folder.parent)))
 
 
-def test_an_adapter_whose_expression_leaves_out_its_own_weights_is_refused(
-    converter: Converter, tmp_path: Path
+def never_train(weights: Path) -> None:
+    """As an adapter is before the first step of its training."""
+    data = bytearray(weights.read_bytes())
+    body = 8 + int.from_bytes(data[:8], "little")
+    for name, tensor in json.loads(data[8:body]).items():
+        if "lora_B" in name:
+            begin, end = tensor["data_offsets"]
+            data[body + begin : body + end] = bytes(end - begin)
+    weights.write_bytes(data)
+
+
+@pytest.mark.parametrize(
+    ("named", "edit", "says"),
+    [
+        (".*v_proj", lambda weights: None, r"q_proj.lora_A.weight .*, unlike its configuration with this base"),
+        (".*q_proj", never_train, r"the adapter changes nothing: it adds zeros"),
+    ],
+)
+def test_an_adapter_of_which_nothing_would_be_merged_is_refused(
+    converter: Converter, tmp_path: Path, named: str, edit: Callable[[Path], None], says: str
 ) -> None:
-    """PEFT would merge nothing of them, with a warning."""
+    """Its expression leaves out its own weights, which PEFT passes over with a warning; or it was never trained."""
     source, folder = write_qwen2(tmp_path / "model"), tmp_path / "adapter"
     folder.mkdir()
-    config = {"peft_type": "LORA", "task_type": "CAUSAL_LM", "r": 4, "target_modules": ".*v_proj"}
+    config = {"peft_type": "LORA", "task_type": "CAUSAL_LM", "r": 4, "target_modules": named}
     (folder / "adapter_config.json").write_text(json.dumps(config))
     name = "base_model.model.model.layers.{}.self_attn.q_proj.lora_{}.weight"
     shapes = {name.format(layer, factor): (4, 64) if factor == "A" else (64, 4) for layer in (0, 1) for factor in "AB"}
     write_safetensors(folder / "adapter_model.safetensors", shapes)
+    edit(folder / "adapter_model.safetensors")
     adapter = inspect_adapter(str(folder), StampBook.empty())
     recipe = recipe_of(look(source), "fp32", adapter=adapter.digest)
-    with pytest.raises(ConversionFailed, match=r"q_proj.lora_A.weight .*, unlike its configuration with this base"):
+    with pytest.raises(ConversionFailed, match=says):
         converter.convert(recipe, str(source), str(tmp_path / "out"), adapter=str(folder), timeout=300)
 
 

@@ -27,7 +27,7 @@ pytestmark = pytest.mark.slow
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 # A part of docs/fidelity.md (`python -m bench.fidelity` measures all of it), in every run.
-RIGHT = (("qwen2", "fp32"), ("llama", "int8"), ("granite", "int4"), ("gemma", "fp16"), ("phi3", "int4"))
+RIGHT = (("lfm2", "fp32"), ("llama", "int8"), ("granite", "int4"), ("gemma", "fp16"), ("phi3", "int4"))
 WRONG = (
     ("olmo", "fp32"),
     ("gemma2", "int8"),
@@ -42,7 +42,7 @@ WRONG = (
 
 @pytest.fixture(scope="module")
 def zoo(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    return write_families(tmp_path_factory.mktemp("zoo"), *{name for name, _ in (*RIGHT, *WRONG)})
+    return write_families(tmp_path_factory.mktemp("zoo"), "qwen2", *{name for name, _ in (*RIGHT, *WRONG)})
 
 
 def measure(converter: Converter, source: Path, out: Path, precision: str, **options: object) -> Fidelity:

@@ -112,6 +112,7 @@ MUTANTS = (
     _("what is taken is what the plan saw", "tests/sources/test_ready_onnx.py"),
     _("what is converted asks for the provider of its recipe", "tests/conversion/test_checks.py"),
     _("rounded weights are read by an operator that the provider has", "tests/conversion/test_checks.py"),
+    _("no base is served in the name of an adapter", "tests/conversion/test_checks.py"),
     _("only what lacks its provider is pushed without being loaded", "tests/operations/test_builder.py"),
     _("what was neither compared nor loaded is not pushed", "tests/operations/test_builder.py"),
     _("tensors do not overlap", _FOLDERS),
