@@ -74,7 +74,7 @@ class ExecutionProvider:
 
     `library` is part of the file name by which it is found among the packages of ONNX Runtime, "" where it is in each
     of them. `genai_name` is how `provider_options` of genai_config.json call it, "" where they do not, and
-    `genai_options` are the options that the builder writes for it.
+    `genai_options` are the options that builders write for it: those of 0.14.1 and 0.18.0, and of published folders.
 
     `converted` is whether models are converted for it: each precision was tried with the pinned tools, and what came
     out was compared with its source by the processor. `unfit` (which are not made) and `slow` are by precision. With
@@ -148,6 +148,7 @@ PROVIDERS = (
         device="gpu",
         library="directml",
         genai_name="dml",
+        genai_options=frozenset({"enable_graph_capture"}),
         converted=True,
         unfit={
             "fp32": Unfit(why="the builder stops at its attention mask", instead="fp16 takes half of it"),
@@ -160,7 +161,9 @@ PROVIDERS = (
         device="gpu",
         library="onnxruntime_providers_webgpu",
         genai_name="webgpu",
-        genai_options=frozenset({"enableGraphCapture", "validationMode"}),
+        genai_options=frozenset(
+            {"enableGraphCapture", "validationMode", "multiRotaryCacheConcatOffset", "forceCpuNodeNames"}
+        ),
         converted=True,
         unfit={"bf16": _FOR_CUDA_ALONE},
         accuracy_level=4,
@@ -170,7 +173,7 @@ PROVIDERS = (
         device="gpu",
         library="onnxruntime_providers_nv_tensorrt_rtx",
         genai_name="NvTensorRtRtx",
-        genai_options=frozenset({"enable_cuda_graph"}),
+        genai_options=frozenset({"enable_cuda_graph", "multi_rotary_cache_concat_offset"}),
         converted=True,
         unfit={
             "fp32": _LOSES_ITS_CACHE,
@@ -182,7 +185,8 @@ PROVIDERS = (
         ignored=frozenset({"accuracy_level", "algorithm"}),
     ),
 )
-GENAI_PROVIDERS = {one.genai_name: one for one in PROVIDERS if one.genai_name}
+_GENAI = {one.genai_name: one for one in PROVIDERS if one.genai_name}
+_GENAI_IN_ANY_CASE = {name.lower(): one for name, one in _GENAI.items() if name != "cuda"}
 CONVERTED = {one.name: one for one in PROVIDERS if one.converted}
 CONVERTED_DEVICES = tuple(dict.fromkeys(one.device for one in CONVERTED.values()))
 DEFAULT_PROVIDER = next(iter(CONVERTED.values()))
@@ -223,11 +227,20 @@ def auto_precisions(provider: ExecutionProvider) -> tuple[str, ...]:
     return tuple(name for name in provider.precisions if TABLE[name].rounded and name not in provider.slow)
 
 
+def named_in_genai(name: str) -> ExecutionProvider | None:
+    """By its name in `provider_options`, as the runtime reads it: `DML` is dml, `WebGPU` webgpu, but CUDA no cuda."""
+    return _GENAI.get(name) or _GENAI_IN_ANY_CASE.get(name.lower())
+
+
 def provider_of(config: dict[str, Any]) -> ExecutionProvider:
-    """The one that a checked genai_config.json asks for first; the CPU's where it asks for none."""
+    """The one that a checked genai_config.json asks for first; the CPU's where it asks for none. Raises KeyError for
+    one that is not known."""
     decoder = config.get("model", {}).get("decoder", {})
     asked = [name for one in decoder.get("session_options", {}).get("provider_options", ()) for name in one]
-    return GENAI_PROVIDERS[asked[0]] if asked else DEFAULT_PROVIDER
+    found = named_in_genai(asked[0]) if asked else DEFAULT_PROVIDER
+    if found is None:
+        raise KeyError(asked[0])
+    return found
 
 
 # What a model is for, in Foundry Local's own words: a registration carries one, and it decides by which client a model

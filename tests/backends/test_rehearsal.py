@@ -77,7 +77,7 @@ def ask_for(folder: Path, options: list[object]) -> None:
     path.write_text(json.dumps(config))
 
 
-@pytest.mark.parametrize("provider", ["cuda", "webgpu", "dml", "NvTensorRtRtx"])
+@pytest.mark.parametrize("provider", ["cuda", "webgpu", "DML", "NvTensorRtRtx"])
 def test_what_is_made_for_other_hardware_waits_for_it(rehearsal: Rehearsal, candidate: Path, provider: str) -> None:
     """A person can bring that without any change in git: it is tried again."""
     ask_for(candidate, [{provider: {}}])

@@ -82,11 +82,28 @@ SLIDING_WINDOW = {
     }
 }
 
+# What the builder of onnxruntime-genai 0.18.0 writes and that of 0.14.1 does not.
+LATER = {
+    "model.bot_token_id": 151657,
+    "model.eot_token_id": 151658,
+    "model.bor_token_id": 5,
+    "model.eor_token_id": 6,
+    "model.decoder.inputs.past_recurrent_names": "past.%d.recurrent",
+    "model.decoder.outputs.present_recurrent_names": "present.%d.recurrent",
+}
+SESSION = "model.decoder.session_options"
+LATER_FOR_CUDA = {
+    f"{SESSION}.ep.cuda.fpa_intb_gemm": "1",
+    f"{SESSION}.optimization.disable_specified_optimizers": "MatMulNBitsFusion",
+    f"{SESSION}.session.use_device_allocator_for_initializers": "1",
+}
+
 
 def edited(changes: dict[str, Any]) -> bytes:
     config = copy.deepcopy(CONFIG)
     for path, value in changes.items():
-        *parents, last = path.split(".")
+        entry = path.removeprefix(SESSION + ".")  # may have dots in its name
+        *parents, last = path.split(".") if entry == path else [*SESSION.split("."), entry]
         place = config
         for key in parents:
             place = place.setdefault(key, {})
@@ -101,11 +118,35 @@ def edited(changes: dict[str, Any]) -> bytes:
         pytest.param(LFM2, id="a hybrid model"),
         pytest.param(SLIDING_WINDOW, id="a sliding window"),
         pytest.param({"model.eos_token_id": [257, 258]}, id="several end tokens"),
+        pytest.param(LATER, id="a later builder"),
+        pytest.param(LATER_FOR_CUDA, id="a later builder, for CUDA"),
     ],
 )
 def test_what_the_builder_writes_passes_unchanged(changes: dict[str, Any]) -> None:
     text = edited(changes)
     assert genai_config(text, Generation()) == json.loads(text)
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "provider"),
+    [
+        ("cuda", {"enable_cuda_graph": "0", "enable_skip_layer_norm_strict_mode": "1"}, "CUDAExecutionProvider"),
+        ("dml", {"enable_graph_capture": "1"}, "DmlExecutionProvider"),
+        ("DML", {}, "DmlExecutionProvider"),
+        ("webgpu", {"enableGraphCapture": "0", "multiRotaryCacheConcatOffset": "4096"}, "WebGpuExecutionProvider"),
+        ("webgpu", {"forceCpuNodeNames": "/model/embed_tokens/Gather"}, "WebGpuExecutionProvider"),
+        ("WebGPU", {"validationMode": "basic"}, "WebGpuExecutionProvider"),
+        (
+            "NvTensorRtRtx",
+            {"enable_cuda_graph": "1", "multi_rotary_cache_concat_offset": "4096"},
+            "NvTensorRTRTXExecutionProvider",
+        ),
+        ("nvtensorrtrtx", {}, "NvTensorRTRTXExecutionProvider"),
+    ],
+)
+def test_a_published_folder_for_a_provider_passes_unchanged(name: str, options: dict[str, str], provider: str) -> None:
+    text = edited({f"{SESSION}.provider_options": [{name: options}]})
+    assert genai_config(text, Generation(), provider) == json.loads(text)
 
 
 REFUSED = {
@@ -116,6 +157,7 @@ REFUSED = {
         [{"qnn": {"backend_path": "evil.so"}}],
     ),
     "a provider that is not verified": ("model.decoder.session_options.provider_options", [{"cuda": {}}]),
+    "a provider that the runtime does not read so": ("model.decoder.session_options.provider_options", [{"CUDA": {}}]),
     "a provider that is not there": ("model.decoder.session_options.provider_options", [{"": {}}]),
     "session entries": ("model.decoder.session_options.config_entries", {"session.x": "y"}),
     "a second model": ("model.vision", {"filename": "vision.onnx"}),

@@ -14,7 +14,7 @@ from reconciler.domain.manifest import Generation
 from reconciler.domain.plain_data import as_dict
 from reconciler.domain.sources.generation_config import GREEDY, SAMPLING
 from reconciler.domain.sources.source_model import AUDIO_PROCESSOR
-from reconciler.domain.targets import DEFAULT_PROVIDER, GENAI_PROVIDERS, WHISPER, provider_of
+from reconciler.domain.targets import DEFAULT_PROVIDER, WHISPER, named_in_genai, provider_of
 
 Check = Callable[[object], bool]
 
@@ -45,14 +45,14 @@ _is_flag, _is_whole, _is_number = _of(bool), _of(int), _of(int, float)
 
 
 def _are_provider_options(value: object) -> bool:
-    """They can name libraries to load, so each provider may have those that the builder writes, and no others."""
+    """They can name libraries to load, so each provider may have those that builders write, and no others."""
     return isinstance(value, list) and all(
         isinstance(one, dict) and all(_is_provider(name, options) for name, options in one.items()) for one in value
     )
 
 
 def _is_provider(name: str, options: object) -> bool:
-    known = GENAI_PROVIDERS.get(name)
+    known = named_in_genai(name)
     return (
         known is not None
         and isinstance(options, dict)
@@ -70,6 +70,12 @@ _SESSION: dict[str, Any] = {
     **_each(_is_whole, "log_severity_level", "intra_op_num_threads", "inter_op_num_threads"),
     **_each(_is_flag, "enable_cpu_mem_arena", "enable_mem_pattern"),
     "provider_options": _are_provider_options,
+    # Entries of the session that the builder of 0.18.0 writes for CUDA: they choose kernels and passes by their names.
+    **_each(
+        _is_word,
+        *("ep.cuda.fpa_intb_gemm", "optimization.disable_specified_optimizers"),
+        "session.use_device_allocator_for_initializers",
+    ),
 }
 _SIZES = ("head_size", "hidden_size", "num_attention_heads", "num_hidden_layers", "num_key_value_heads")
 
@@ -90,11 +96,13 @@ _DECODER: dict[str, Any] = {
     "inputs": _each(
         _is_word,
         *("input_ids", "inputs_embeds", "attention_mask", "position_ids"),
-        *("past_key_names", "past_value_names", "past_conv_names"),
+        *("past_key_names", "past_value_names", "past_conv_names", "past_recurrent_names"),
         *("cross_past_key_names", "cross_past_value_names"),
     ),
     "outputs": _each(
-        _is_word, "logits", "hidden_states", "present_key_names", "present_value_names", "present_conv_names"
+        _is_word,
+        *("logits", "hidden_states"),
+        *("present_key_names", "present_value_names", "present_conv_names", "present_recurrent_names"),
     ),
     "session_options": _SESSION,
     "sliding_window": {
@@ -110,6 +118,7 @@ _ALLOWED: dict[str, Any] = {
         "type": _is_word,
         **_each(_is_whole, "bos_token_id", "pad_token_id", "image_token_id", "vocab_size", "context_length"),
         "eos_token_id": _is_token,
+        **_each(_is_whole, "bot_token_id", "eot_token_id", "bor_token_id", "eor_token_id"),  # of calls and reasoning
         "decoder": _DECODER,
         "encoder": _ENCODER,
         "speech": {"config_filename": lambda value: value == AUDIO_PROCESSOR},
