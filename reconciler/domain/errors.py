@@ -7,7 +7,13 @@ change to what git declares, and count as temporary. Only the command line turns
 
 import errno
 import traceback
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TypeVar
+
+from reconciler.domain.text.escape import one_line
+
+T = TypeVar("T")
 
 from reconciler.domain.text.quoting import count_of
 
@@ -37,11 +43,28 @@ BUG_HINT = "this is a bug of reconciler: please report it; all else that is decl
 
 
 def bug_text(error: Exception) -> str:
-    """An exception that nobody expected, with the last place in reconciler that it came through."""
+    """An exception that nobody expected, in one line, with the last place in reconciler that it came through."""
     frames = ((frame.f_globals.get("__name__", ""), line) for frame, line in traceback.walk_tb(error.__traceback__))
     ours = [f", at {module}:{line}" for module, line in frames if module.startswith("reconciler.")]
     place = ours[-1] if ours else ""
-    return f"unexpected {type(error).__name__}: {error}{place}"
+    return f"{one_line(f'unexpected {type(error).__name__}: {error}')}{place}"
+
+
+class RaisedOnPurpose(Exception):
+    """Base of what is raised for a caller further up: `unless_we_fail` lets it pass. An exception of ours that is none
+    of these is caught before it comes there."""
+
+
+def unless_we_fail(act: Callable[[], T], report: Callable[[str], object]) -> T | None:
+    """What `act` gives. A mistake of ours in it goes to `report` in words, and the caller goes on with None. What is
+    raised on purpose passes, and so does what the machine refuses."""
+    try:
+        return act()
+    except (RaisedOnPurpose, OSError, MemoryError):
+        raise
+    except Exception as error:  # noqa: BLE001 - a machine may stop for none of them
+        report(bug_text(error))
+        return None
 
 
 class InputRefused(Exception):
@@ -53,8 +76,8 @@ class InputRefused(Exception):
         self.code, self.hint, self.line = code, hint, line
 
 
-class ReconcilerError(Exception):
-    """Base of every error we raise on purpose. `code` is stable: the name of its class, where that gives no other.
+class ReconcilerError(RaisedOnPurpose):
+    """Base of every error that a person is told of. `code` is stable: the name of its class, where that gives no other.
     `hint` says what to do next."""
 
     code = "Error"

@@ -5,7 +5,7 @@ import re
 from collections.abc import Mapping
 from functools import lru_cache
 
-from reconciler.domain.errors import BUG, BUG_HINT, Problem, bug_text
+from reconciler.domain.errors import BUG, BUG_HINT, Problem
 from reconciler.domain.manifest import Model, Target
 from reconciler.domain.sources.adapter_weights import CHANGES_BOTH, mismatch
 from reconciler.domain.sources.locked import LOCK_NAME, LockedSource, names_of
@@ -170,8 +170,8 @@ def other_task(model: Model, source: SourceModel) -> list[Problem]:
     return [_problem(model, "spec.gates", "SpeechTokenMissing", message, hint)] if lacking else []
 
 
-def unexpected(model: Model, error: Exception) -> Problem:
-    return _problem(model, "metadata.name", BUG, bug_text(error), BUG_HINT)
+def unexpected(model: Model, message: str) -> Problem:
+    return _problem(model, "metadata.name", BUG, message, BUG_HINT)
 
 
 def no_template(model: Model) -> Problem:

@@ -11,7 +11,7 @@ from reconciler.conversion.needs import predict_needs
 from reconciler.conversion.prediction import predict_bytes, predict_peak_bytes
 from reconciler.domain.desired import Desired, DesiredRelease
 from reconciler.domain.digest import StoredFile
-from reconciler.domain.errors import Problem, ReconcilerError
+from reconciler.domain.errors import Problem, unless_we_fail
 from reconciler.domain.machine.precision_choice import Capacity, Choosing
 from reconciler.domain.manifest import Model, variant_name
 from reconciler.domain.policy.policy import Policy, PolicyResult
@@ -178,7 +178,11 @@ class _Resolver:
 
     def model(self, model: Model) -> list[DesiredRelease]:
         before = len(self.problems)
-        wanted = self._model_unless_we_fail(model)
+        # A mistake of ours harms the model that brings it up, and no other.
+        wanted = unless_we_fail(
+            lambda: self._model(model), lambda message: self.problems.append(complaints.unexpected(model, message))
+        )
+        wanted = wanted or []
         resolved = {one.release.precision for one in wanted}
         if model.chooses and resolved:
             self.choosing[model.name] = _choosing(model, resolved)
@@ -186,16 +190,6 @@ class _Resolver:
             if precision not in resolved and not (model.chooses and resolved):
                 self.unresolved[variant_name(model.name, precision)] = self.problems[before]
         return wanted
-
-    def _model_unless_we_fail(self, model: Model) -> list[DesiredRelease]:
-        """A mistake of ours harms the model that brings it up, and no other."""
-        try:
-            return self._model(model)
-        except (ReconcilerError, OSError, MemoryError):
-            raise
-        except Exception as error:  # noqa: BLE001 - a machine may stop for none of them
-            self.problems.append(complaints.unexpected(model, error))
-            return []
 
     def _model(self, model: Model) -> list[DesiredRelease]:
         if model.remote is None:

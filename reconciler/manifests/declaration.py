@@ -1,16 +1,18 @@
 """One manifest on its way to a declared value: what its author wrote, and the log for what is wrong with it."""
 
 import posixpath
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
-from reconciler.domain.errors import InputRefused, Problem
+from reconciler.domain.errors import BUG, BUG_HINT, InputRefused, Problem, unless_we_fail
 from reconciler.domain.text.quoting import field_path, shown
 from reconciler.manifests.fields import is_null
 from reconciler.manifests.loader import Path, YamlDocument
 from reconciler.manifests.paths import ParseContext, locate
 from reconciler.manifests.schema import Manifest
 
+T = TypeVar("T")
 Kind_co = TypeVar("Kind_co", bound=Manifest, covariant=True)
 
 
@@ -62,6 +64,11 @@ class Declaration(Generic[Kind_co]):
         line, field = self.document.line(path), field_path(path)
         problem = Problem(code=code, file=self.file, line=line, field=field, message=message, hint=hint)
         self.log.add(problem, serious=serious)
+
+    def unless_we_fail(self, read: Callable[[], T]) -> T | None:
+        """What `read` gives; None for a mistake of ours, which is reported: it harms the document that brings it up,
+        and no other."""
+        return unless_we_fail(read, lambda message: self.report(("metadata", "name"), BUG, message, BUG_HINT))
 
     def located(self, path: Path, kind: str) -> str | None:
         """What the path in that field leads to; None where there is none, or where it was refused and reported."""

@@ -6,13 +6,13 @@ the same.
 """
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from functools import partial
 from itertools import groupby
-from typing import Any, TypeVar, cast
+from typing import TypeVar, cast
 
-from reconciler.domain.errors import BUG, BUG_HINT, Problem, ReconcilerError, bug_text
+from reconciler.domain.errors import Problem
 from reconciler.domain.manifest import variant_name
 from reconciler.domain.policy.policy import Policy
 from reconciler.manifests.declaration import Claim, Declaration, ProblemLog
@@ -40,7 +40,6 @@ from reconciler.manifests.schema import (
 from reconciler.manifests.template_rules import template_of
 
 Kind = TypeVar("Kind", bound=Manifest)
-T = TypeVar("T")
 
 
 def parse(files: Mapping[str, bytes], context: ParseContext, reader: FileReader | None = None) -> Parsed:
@@ -75,7 +74,7 @@ def parse(files: Mapping[str, bytes], context: ParseContext, reader: FileReader 
     models = [
         one
         for each in _of(ModelManifest, declarations)
-        if (one := _unless_we_fail(each, partial(model_of, each, templates, lock, golden))) is not None
+        if (one := each.unless_we_fail(partial(model_of, each, templates, lock, golden))) is not None
     ]
     models = sorted((m for m in models if ("Model", m.name) not in clashing), key=lambda model: model.name)
     there = {claim.name for claim in claims if claim.kind == "Model"}
@@ -138,21 +137,10 @@ def _templates(declarations: list[Declaration[Manifest]], claims: list[Claim]) -
     for shared in _of(PromptTemplateManifest, declarations):
         form = shared.manifest.spec if shared.manifest else None
         name = shared.text("metadata", "name") or ""
-        template = _unless_we_fail(shared, partial(template_of, form, f"PromptTemplate {name}", shared, ("spec",)))
+        template = shared.unless_we_fail(partial(template_of, form, f"PromptTemplate {name}", shared, ("spec",)))
         if form:
             templates[name] = template
     return templates
-
-
-def _unless_we_fail(declaration: Declaration[Any], read: Callable[[], T | None]) -> T | None:
-    """What `read` gives. A mistake of ours harms the document that brings it up, and no other."""
-    try:
-        return read()
-    except (ReconcilerError, OSError, MemoryError):
-        raise
-    except Exception as error:  # noqa: BLE001 - a machine may stop for none of them
-        declaration.report(("metadata", "name"), BUG, bug_text(error), BUG_HINT)
-        return None
 
 
 def _of(kind: type[Kind], declarations: list[Declaration[Manifest]]) -> list[Declaration[Kind]]:

@@ -1,11 +1,16 @@
-"""A mistake in our own code, met by one document or folder: that one is a problem in words, and all others go on."""
+"""A mistake in our own code, met by one document or folder: that one is a problem in words, and all others go on. What
+is raised on purpose for a caller further up is no mistake, and passes."""
 
+import builtins
+import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from reconciler.domain.errors import BUG
+import reconciler
+from reconciler.domain.errors import BUG, InputRefused, TemporaryError, unless_we_fail
 from reconciler.domain.manifest import Model
 from reconciler.engine import model_against_source
 from reconciler.engine.planning import take_snapshot
@@ -13,6 +18,8 @@ from reconciler.manifests import model_rules
 from reconciler.manifests.declaration import Declaration
 from reconciler.manifests.schema import ModelManifest
 from reconciler.sources.folder.guarded_folder import FolderProblems
+from reconciler.sources.git.objects import MirrorBroken
+from reconciler.sources.git.runner import GitFailed
 from reconciler.sources.manifests import load
 from tests.at_rest import opened, serve
 from tests.machine import TestMachine
@@ -66,10 +73,68 @@ def test_in_looking_at_a_source(two: TestMachine, monkeypatch: pytest.MonkeyPatc
     assert [one.variant for one in found.plan.changes] == ["good-int4"]
     assert [one.code for one in found.resolution.problems] == [BUG]
     assert found.resolution.desired.unresolved["bad-int4"].code == BUG
+    monkeypatch.setattr(model_against_source, "too_long", raising(MirrorBroken("an object is missing")))
+    with pytest.raises(MirrorBroken):
+        take_snapshot(opened(two), load(str(two.manifests)))
 
 
 def test_in_reading_a_file_of_a_folder() -> None:
     problems = FolderProblems("/models/phi")
     assert problems.attempt("config.json", fail) is None
-    (problem,) = problems.problems
-    assert (problem.code, problem.file) == (BUG, "phi/config.json")
+    assert problems.attempt("config.json", raising(OSError(5, "Input/output error"))) is None
+    assert problems.attempt("config.json", raising(InputRefused("JsonInvalid", "not valid JSON"))) is None
+    assert [one.code for one in problems.problems] == [BUG, "FileUnreadable", "JsonInvalid"]
+    assert {one.file for one in problems.problems} == {"phi/config.json"}
+    with pytest.raises(MirrorBroken):
+        problems.attempt("config.json", raising(MirrorBroken("an object is missing")))
+
+
+def raising(error: Exception) -> Callable[..., None]:
+    def act(*_: object) -> None:
+        raise error
+
+    return act
+
+
+ON_PURPOSE = (TemporaryError("x"), MirrorBroken("x"), GitFailed("fetch", 128, ""), OSError(5, "x"), MemoryError())
+
+
+@pytest.mark.parametrize("error", ON_PURPOSE, ids=lambda error: type(error).__name__)
+def test_what_is_raised_on_purpose_passes(error: Exception) -> None:
+    with pytest.raises(type(error)):
+        unless_we_fail(raising(error), pytest.fail)
+
+
+def test_the_words_for_a_mistake_are_one_short_line() -> None:
+    told = list[str]()
+    unless_we_fail(raising(ValueError("x\n::error::y\x1b[2J\n" * 1000)), told.append)
+    (text,) = told
+    assert text.startswith("unexpected ValueError: x ::error::y\\x1b[2J x")
+    assert len(text) < 400
+    assert text.isprintable()
+
+
+# Exceptions of ours that are caught below every use of `unless_we_fail`. A new one goes here, or has RaisedOnPurpose
+# among its bases: else it would be taken for a mistake, and whoever waits for it further up would wait for ever.
+CAUGHT_BELOW = """
+    BadRequest Damaged InputRefused LockInvalid MarkerUnreadable Misformed NoSecret NotABundle NotAModelSignature
+    NotANote NotAStatement NotAnArtifact NotExact NotRendered NotThisBuild Refused RefusedByTemplate Refuses
+    TooLong Unproven Unreached
+"""
+_CLASS = re.compile(r"^ *class (\w+)\(([^)]*)\):", re.MULTILINE)
+
+
+def test_each_exception_of_ours_passes_or_is_caught_below() -> None:
+    bases: dict[str, list[str]] = {}
+    for path in Path(reconciler.__file__).parent.rglob("*.py"):
+        for name, held in _CLASS.findall(path.read_text(encoding="utf-8")):
+            bases[name] = [one.strip().rpartition(".")[2] for one in held.split(",")]
+
+    def above(name: str) -> set[str]:
+        return {name}.union(*map(above, bases.get(name, [])))
+
+    builtin = {name for name, one in vars(builtins).items() if isinstance(one, type) and issubclass(one, BaseException)}
+    ours = {name: found for name in bases if (found := above(name)) & builtin}
+    on_purpose = {name for name, found in ours.items() if "RaisedOnPurpose" in found}
+    assert ours.keys() - on_purpose == {*CAUGHT_BELOW.split()}
+    assert {"MirrorBroken", "GitFailed", "ReconcilerError", "PermanentError", "ChildTimedOut"} < on_purpose

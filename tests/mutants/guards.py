@@ -94,6 +94,7 @@ MUTANTS = (
     _("a branch is a plain name", f"{_GIT}::test_a_branch_that_is_no_plain_name_is_refused"),
     _("only descendants", f"{_GIT}::test_rewritten_history_is_refused_until_the_operator_allows_it", "return True"),
     _("signatures decide by exit code", f"{_GIT}::test_commits_are_followed_as_their_signatures_allow", 'return ""'),
+    _("what we failed to read frees nothing", f"{_GIT}::test_a_read_in_which_we_fail_frees_nothing"),
     _("a link in git is no manifest", f"{_GIT}::test_what_is_no_plain_small_manifest_is_one_problem"),
     _("a submodule is no folder", f"{_GIT}::test_what_is_no_plain_small_manifest_is_one_problem"),
     _("redirects are not followed", f"{_GIT}::test_redirects_are_not_followed", '"true"'),

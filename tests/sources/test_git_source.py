@@ -16,6 +16,7 @@ import pytest
 
 from reconciler.domain.errors import TemporaryError, UsageError
 from reconciler.domain.layout import Layout
+from reconciler.manifests import parse
 from reconciler.sources.git.address import Remote, checked_branch, checked_path, checked_url
 from reconciler.sources.git.mirror import CommitRefused, Unreachable
 from reconciler.sources.git.process import OutOfBounds
@@ -609,6 +610,42 @@ def test_a_broken_mirror_is_cloned_anew(
     followed = machine.follow()
     assert (names(followed), codes(followed), warned(followed)) == (["one"], [], [])
     assert subprocess.run(["git", "-C", machine.mirror, "fsck"], capture_output=True, check=False).returncode == 0
+
+
+@pytest.mark.parametrize("lost", ["HEAD:model", "HEAD:templates/plain.jinja"])
+def test_an_object_that_is_lost_outside_of_the_manifests_is_cloned_anew(
+    lost: str, fleet: Repository, machine: Machine
+) -> None:
+    fleet.write("templates/plain.jinja", "{% for m in messages %}{{ m.content }}{% endfor %}")
+    fleet.write("manifests/plain.yaml", TEMPLATE.format(name="plain", file="../templates/plain.jinja"))
+    fleet.commit()
+    source = Path(machine.follow().parsed.models[0].source_path)
+    (pack,) = (machine.mirror / "objects" / "pack").glob("*.pack")
+    for path in (pack, pack.with_suffix(".idx")):  # else git unpacks nothing: it has all of it
+        path.rename(machine.mirror / path.name)
+    unpack = ["git", "-C", machine.mirror, "unpack-objects", "-q"]
+    subprocess.run(unpack, input=(machine.mirror / pack.name).read_bytes(), check=True, timeout=60)
+    name = fleet.git("rev-parse", lost)
+    (machine.mirror / "objects" / name[:2] / name[2:]).unlink()
+    shutil.rmtree(source)
+    followed = machine.follow()
+    assert (names(followed), codes(followed), warned(followed)) == (["one"], [], [])
+    assert source.is_dir()
+
+
+def test_a_read_in_which_we_fail_frees_nothing(
+    fleet: Repository, machine: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = Path(machine.follow().parsed.models[0].source_path)
+
+    def fail(*_: object) -> None:
+        raise KeyError("nobody thought of this")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(parse, "model_of", fail)
+        assert (codes(failed := machine.follow()), names(failed)) == (["Bug"], [])
+    assert source.is_dir()
+    assert codes(machine.follow()) == []
 
 
 def test_many_fetches_do_not_pile_up_packs(fleet: Repository, machine: Machine) -> None:

@@ -12,9 +12,10 @@ import os
 import stat
 from collections.abc import Callable
 from contextlib import AbstractContextManager
+from functools import partial
 from typing import IO, Any, ParamSpec, TypeVar
 
-from reconciler.domain.errors import BUG, BUG_HINT, InputRefused, Problem, ReconcilerError, bug_text
+from reconciler.domain.errors import BUG, BUG_HINT, InputRefused, Problem, unless_we_fail
 from reconciler.domain.sources import lfs_pointer
 from reconciler.domain.text.escape import one_line
 from reconciler.domain.text.quoting import nearest
@@ -108,18 +109,20 @@ class FolderProblems:
 
     def attempt(self, file: str, action: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T | None:
         """What the action returns; None where it finds something wrong with that file."""
+        return unless_we_fail(
+            lambda: self._attempt(file, partial(action, *args, **kwargs)),
+            lambda message: self.note(file, InputRefused(BUG, message, BUG_HINT)),
+        )
+
+    def _attempt(self, file: str, action: Callable[[], T]) -> T | None:
         try:
-            return action(*args, **kwargs)
+            return action()
         except InputRefused as refused:
             self.note(file, refused)
         except PermissionError:
             self.note(file, denied())
         except OSError as error:
             self.note(file, InputRefused("FileUnreadable", (error.strerror or str(error)).lower()))
-        except (ReconcilerError, MemoryError):
-            raise
-        except Exception as error:  # noqa: BLE001 - a mistake of ours harms the folder that brings it up, and no other
-            self.note(file, InputRefused(BUG, bug_text(error), BUG_HINT))
         return None
 
     def note(self, file: str, refused: InputRefused) -> None:

@@ -16,7 +16,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import IO
 
-from reconciler.domain.errors import PermanentError
+from reconciler.domain.errors import PermanentError, RaisedOnPurpose
 from reconciler.sources.git.process import OutOfBounds
 from reconciler.sources.git.runner import GitRunner
 
@@ -37,7 +37,7 @@ class ObjectMissing(PermanentError): ...
 FETCH_ALL = "`git fetch --refetch --no-filter origin` brings what is missing; a CI job clones without --filter"
 
 
-class MirrorBroken(Exception):
+class MirrorBroken(RaisedOnPurpose):
     """Our mirror cannot be read: it is cloned anew."""
 
 

@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
-from reconciler.domain.errors import PermanentError
+from reconciler.domain.errors import PermanentError, RaisedOnPurpose
 from reconciler.domain.text.quoting import printable
 from reconciler.host import system
 from reconciler.sources.git.process import COMPLAINT, Reader, end, watched
@@ -83,7 +83,7 @@ _OWN_GROUP: dict[str, Any] = {} if sys.platform == "win32" else system.NEW_GROUP
 _starting = threading.Lock()
 
 
-class GitFailed(Exception):
+class GitFailed(RaisedOnPurpose):
     """A command ended with another code than 0. `complaint` is git's last error line."""
 
     def __init__(self, command: str, code: int, complaint: str) -> None:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
-from reconciler.domain.errors import LockHeld, PermanentError, Problem, TemporaryError
+from reconciler.domain.errors import BUG, LockHeld, PermanentError, Problem, TemporaryError
 from reconciler.domain.layout import Layout
 from reconciler.host import durable
 from reconciler.host.lock import hold
@@ -68,7 +68,7 @@ def follow(
             commit, refused = following.choose(accepted)
         parsed = following.read(commit)
         if accept:
-            following.accept(commit)
+            following.accept(commit, parsed)
     parsed = replace(parsed, revision=f"{remote.branch}@sha1:{commit}")
     if refused is not None:
         parsed = _with_refusal(parsed, remote.url, commit, refused)
@@ -151,7 +151,9 @@ class _Following:
             self.gathered = gather(found, base, self._sources, disk) if self._gathers else None
             return parsed
 
-    def accept(self, commit: str) -> None:
+    def accept(self, commit: str, parsed: Parsed) -> None:
+        if any(problem.code == BUG for problem in parsed.problems):  # guard: what we failed to read frees nothing
+            return
         with contextlib.suppress(GitFailed, TemporaryError):  # the records know it; this only keeps its objects
             self._mirror.accept(commit)
             self._mirror.tidy()
