@@ -109,7 +109,7 @@ class DownloadJob(Job[FetchSource]):
         to = RemoteAccess(token_file=token_file, home=home, log=log, registries=machine.traits.registries)
         with REMOTES[source.kind].open(to) as remote:
             self.when_cancelled(remote.cancel)
-            meter = machine.traffic.meter(urgent=self.change.urgent)
+            meter = machine.traffic.meter(urgent=self.change.urgent, is_cancelled=lambda: self.cancelled)
             trust = SourceTrust.of(machine)
             try:
                 Download(

@@ -42,7 +42,7 @@ class PullJob(Job[Pull]):
                 build_key=key,
                 holds=self._held.__contains__,
                 on_progress=self._moved,
-                meter=machine.traffic.meter(urgent=self.change.urgent),
+                meter=machine.traffic.meter(urgent=self.change.urgent, is_cancelled=lambda: self.cancelled),
             )
             try:
                 self._manifest = pull.run().manifest

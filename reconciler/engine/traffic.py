@@ -10,7 +10,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 
-from reconciler.domain.errors import Paused
+from reconciler.domain.errors import Cancelled, Paused
 from reconciler.domain.layout import Layout
 from reconciler.domain.machine.bandwidth import PIECE, SLOWEST, Bandwidth, Meter
 from reconciler.engine.timetable import Timetable
@@ -21,6 +21,7 @@ DAYS_KEPT = 8
 PIECES = 8  # a second, where the rate is low
 LARGEST_BUFFER = 200 << 10  # bytes; Linux's net.core.rmem_max is 208 KiB
 LATE = 0.1  # seconds that a pause may be late, and that are caught up
+SLICE = 1.0  # seconds of a pause after which it is asked whether it still makes sense
 
 
 class RateLimit:
@@ -44,15 +45,18 @@ class RateLimit:
         wanted = max(self._rate // 4, SLOWEST * 4)
         return wanted if self._rate and wanted <= LARGEST_BUFFER else 0
 
-    def spend(self, count: int) -> None:
+    def spend(self, count: int, go_on: Callable[[], None] = lambda: None) -> None:
+        """Waits until they are paid. `go_on` is called in a long pause again and again, and ends it by raising."""
         if not self._rate:
             return
         with self._lock:
             now = self._ticks()
             self._paid = max(self._paid, now - LATE) + count / self._rate
             rest = self._paid - now
-        if rest > 0:
-            self._sleep(rest)
+        while rest > 0:
+            self._sleep(min(rest, SLICE))
+            rest -= SLICE
+            go_on()
 
 
 class Traffic:
@@ -86,16 +90,16 @@ class Traffic:
         """Bytes used today, of how many."""
         return (self.used, self._daily) if self._daily else None
 
-    def meter(self, *, urgent: bool = False) -> Meter:
-        """An `urgent` download waits for no window."""
-        return _Meter(self, urgent)
+    def meter(self, *, urgent: bool = False, is_cancelled: Callable[[], bool] = lambda: False) -> Meter:
+        """Of one download. An `urgent` one waits for no window."""
+        return _Meter(self, urgent, is_cancelled)
 
-    def moved(self, origin: str, count: int) -> None:
+    def moved(self, origin: str, count: int, go_on: Callable[[], None] = lambda: None) -> None:
         with self._lock:
             self._origins[origin] = self._origins.get(origin, 0) + count
             if self._daily:
                 self._count(count)
-        self.rate.spend(count)
+        self.rate.spend(count, go_on)
 
     def require(self, *, urgent: bool) -> None:
         """Raises Paused where nothing more may come now."""
@@ -143,10 +147,15 @@ class Traffic:
 
 
 class _Meter(Meter):
-    def __init__(self, traffic: Traffic, urgent: bool) -> None:
-        self._traffic, self._urgent = traffic, urgent
+    def __init__(self, traffic: Traffic, urgent: bool, is_cancelled: Callable[[], bool]) -> None:
+        self._traffic, self._urgent, self._is_cancelled = traffic, urgent, is_cancelled
         self.piece = traffic.rate.piece
 
     def moved(self, origin: str, count: int) -> None:
-        self._traffic.moved(origin, count)
+        self._traffic.moved(origin, count, self._go_on)
+        self._go_on()
+
+    def _go_on(self) -> None:
+        if self._is_cancelled():
+            raise Cancelled("it was cancelled", delay=0)
         self._traffic.require(urgent=self._urgent)

@@ -138,6 +138,7 @@ class BlobDownload:
     def _restart(self, part: _Part) -> None:
         self._restarts += part.size > 0
         part.empty()
+        self._meter.reached(0)
         # guard: a registry that always begins anew is given up
         if self._restarts > MOST_RESTARTS:
             raise Unreached(f"it began anew {MOST_RESTARTS} times", lasting=True)

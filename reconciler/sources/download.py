@@ -96,7 +96,7 @@ class Download:
     def _download(self, file: LockedFile, part: str, have: int) -> None:
         def moved(count: int) -> None:
             nonlocal have
-            piece, have = count - have if count >= have else count, count  # fewer: it began anew
+            piece, have = max(count - have, 0), count  # what is left where it begins anew came before
             self._progressed(count, file)
             self._meter.moved(self._source.kind, piece)
 

@@ -99,7 +99,7 @@ class RemoteSource(Protocol):
     ) -> None:
         """One file, not compared with anything; goes on from what `target` holds. `on_bytes` is called after each
         `piece` with the bytes so far; no more is read before it returns, and an error that it raises ends
-        the download."""
+        the download. A count below the last one says from where it begins anew, before more comes."""
 
     def held(self, target: str) -> int:
         """Bytes of a download that was cut, which `download` goes on from: they do not come again."""

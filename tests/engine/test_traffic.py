@@ -8,7 +8,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from reconciler.domain.errors import Paused, RegistryFailed
+from reconciler.domain.errors import Cancelled, Paused, RegistryFailed
 from reconciler.domain.layout import Layout
 from reconciler.domain.machine.bandwidth import Bandwidth
 from reconciler.domain.machine.facts import Traits
@@ -100,6 +100,20 @@ def test_without_a_rate_nothing_waits() -> None:
     limit = RateLimit(0, clock, clock.sleep)
     limit.spend(1 << 40)
     assert (clock.slept, limit.piece) == (0.0, 1 << 20)
+
+
+def test_a_long_pause_ends_when_the_download_is_cancelled_or_its_window_ends(tmp_path: Path) -> None:
+    """A source that tells of much at once is waited for as long as that takes at the rate."""
+    clock = Clock(datetime(2026, 11, 29, 23, tzinfo=HERE).timestamp())
+    traffic = traffic_of(tmp_path, clock, Bandwidth(rate=1_000_000), NIGHT)
+    meter = traffic.meter(is_cancelled=lambda: clock.slept >= 3.0)
+    with pytest.raises(Cancelled):
+        meter.moved("catalog", 600_000_000)
+    assert clock.slept == 3.0
+    clock.now += 600.0  # paid
+    with pytest.raises(Paused, match="window"):
+        traffic.meter().moved("catalog", 1_000_000 * 8 * 3600)
+    assert clock.now == pytest.approx(datetime(2026, 11, 30, 6, tzinfo=HERE).timestamp(), abs=1.5)
 
 
 def test_a_budget_ends_a_download_and_the_next_day_lets_it_go_on(tmp_path: Path) -> None:

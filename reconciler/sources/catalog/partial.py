@@ -17,36 +17,58 @@ _HEAD = struct.Struct("<4sBqiiiii")
 
 
 def held_in(folder: str) -> int:
-    """Bytes of all models below the SDK's folder."""
-    return sum(_held(one) for one in _files(folder, 0))
+    """Bytes of all models below the SDK's folder, while nothing writes there. What cannot be read counts as nothing."""
+    return sum(count or 0 for count in _counts(folder, 0))
 
 
-def _held(entry: "os.DirEntry[str]") -> int:
-    whole = entry.stat(follow_symlinks=False).st_size
+def held_now(folder: str) -> int | None:
+    """The same while the SDK writes and deletes there; None where that was in the way of counting."""
+    total = 0
+    for count in _counts(folder, 0):
+        if count is None:
+            return None
+        total += count
+    return total
+
+
+def _counts(folder: str, depth: int) -> Iterator[int | None]:
+    """Of each file of models, which lie in folders of their own; None for what cannot be read."""
     try:
-        with open(entry.path + ENDING, "rb") as file:
-            head = file.read(_HEAD.size)
-    except FileNotFoundError:
+        with os.scandir(folder) as entries:
+            found = [(one, one.is_dir(follow_symlinks=False)) for one in entries]
+    except OSError as error:
+        if depth or not isinstance(error, FileNotFoundError | NotADirectoryError):
+            yield None
+        return
+    for entry, is_folder in found:
+        if is_folder and depth < 4:
+            yield from _counts(entry.path, depth + 1)
+        elif depth and entry.is_file(follow_symlinks=False) and not _is_own(entry.name):
+            yield _held(entry)
+
+
+def _held(entry: "os.DirEntry[str]") -> int | None:
+    try:
+        whole = entry.stat(follow_symlinks=False).st_size
+        head = _head(entry.path + ENDING)
+    except OSError:  # it has gone; or it goes, which Windows calls a matter of permission
+        return None
+    if head is None:
         return whole
-    if len(head) < _HEAD.size:
-        return 0
+    if len(head) < _HEAD.size:  # it is being written, or was cut off
+        return None
     magic, version, size, piece, pieces, _, _, came = _HEAD.unpack(head)
     known = (magic, version) == (_MAGIC, _VERSION) and size == whole and piece > 0 and 0 <= came <= pieces
     return min(came * piece, whole) if known else 0
 
 
-def _files(folder: str, depth: int) -> Iterator["os.DirEntry[str]"]:
-    """Those of models, which lie in folders of their own."""
+def _head(path: str) -> bytes | None:
+    """None where there is no such file."""
     try:
-        with os.scandir(folder) as entries:
-            found = list(entries)
-    except (FileNotFoundError, NotADirectoryError):
-        return
-    for entry in found:
-        if entry.is_dir(follow_symlinks=False) and depth < 4:
-            yield from _files(entry.path, depth + 1)
-        elif depth and entry.is_file(follow_symlinks=False) and not _is_own(entry.name):
-            yield entry
+        with open(path, "rb") as file:
+            return file.read(_HEAD.size)
+    except FileNotFoundError:
+        return None
 
 
 def _is_own(name: str) -> bool:

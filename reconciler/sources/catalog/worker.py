@@ -13,7 +13,7 @@ from typing import Any
 
 from reconciler.domain.errors import InputRefused
 from reconciler.host.child_side import Emit, Json, serve
-from reconciler.sources.catalog.partial import OWN_FILES, held_in
+from reconciler.sources.catalog.partial import OWN_FILES, held_in, held_now
 
 ADDRESS = "RECONCILER_CATALOG"  # as catalog.source, whose imports the child can do without
 GENAI_CONFIG = "genai_config.json"
@@ -25,18 +25,19 @@ class Reached:
     """Passes on how far a download is: each time that the SDK tells of it, which is a sign of life and lets a rate act,
     the most so far. It brings pieces side by side and tells of them in any order.
 
-    What is `here` it tells of file by file, as if it came. Where it throws that away and begins anew, `held` says less
-    than `here`: then all that it tells of comes.
+    What is `here` it tells of file by file, as if it came. Where it throws some of that away, `held` says less than
+    `here`: that is passed on first, as a count below the last one, and all beyond it comes. None: `held` cannot say.
     """
 
-    def __init__(self, here: int, held: Callable[[], int], on_bytes: Callable[[int], None]) -> None:
+    def __init__(self, here: int, held: Callable[[], int | None], on_bytes: Callable[[int], None]) -> None:
         self._held, self._on_bytes = held, on_bytes
         self._here = self._most = here
 
     def __call__(self, count: int) -> None:
         # guard: what the SDK threw away comes again
-        if self._most <= self._here and (left := self._held()) < self._here:
+        if self._most <= self._here and (left := self._held()) is not None and left < self._here:
             self._here = self._most = left
+            self._on_bytes(left)
         # guard: what the SDK tells of late is no download that began anew
         self._most = max(self._most, count)
         self._on_bytes(self._most)
@@ -64,8 +65,8 @@ class CatalogWorker:
             raise InputRefused("CatalogNotFound", f"the catalog has no {identity}, or cannot be reached")
         size = parameters["size"] or (model.info.file_size_mb or 1) * MIB
         if not model.is_cached:
-            held = partial(held_in, parameters["folder"])
-            emit.and_wait({"bytes": (here := held())})
+            emit.and_wait({"bytes": (here := held_in(parameters["folder"]))})
+            held = partial(held_now, parameters["folder"])
             reached = Reached(here, held, lambda count: emit.and_wait({"bytes": count}))
             # The caller waits between two pieces where a rate limits it, and the SDK with it.
             model.download(lambda percent: reached(int(size * percent / 100)))

@@ -111,15 +111,19 @@ class _Bounded:
         self._file = file
         self._size = size
         self._emit = emit
+        self._told = file.tell()
 
     def write(self, data: bytes) -> int:
         position = self._file.tell()
         if position + len(data) > self._size:
             raise InputRefused("DigestMismatch", f"the hub sends more than the {self._size} bytes of the lock")
+        if position < self._told:  # it begins anew
+            self._emit.and_wait({"bytes": position})
         view = memoryview(data)
         while view:
             view = view[self._file.write(view) :]
-        self._emit.and_wait({"bytes": position + len(data)})
+        self._told = position + len(data)
+        self._emit.and_wait({"bytes": self._told})
         return len(data)
 
     def __getattr__(self, name: str) -> Any:
