@@ -12,10 +12,9 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from reconciler.domain.text.escape import one_line
+from reconciler.domain.text.quoting import count_of
 
 T = TypeVar("T")
-
-from reconciler.domain.text.quoting import count_of
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -76,6 +76,13 @@ class Bench:
         return self.cache.look(source, self.stamps).whole
 
 
+class Charged(Meter):
+    bytes = 0
+
+    def moved(self, origin: str, count: int) -> None:
+        self.bytes += count
+
+
 @pytest.fixture
 def bench(server: HubServer, tmp_path: Path, capitals: Path) -> Bench:
     server.give("org/tiny", capitals)
@@ -169,8 +176,10 @@ def test_a_cut_connection_goes_on_where_it_ended(bench: Bench, large: LockedSour
 def test_a_server_without_ranges_starts_over(bench: Bench, large: LockedSource) -> None:
     bench.server.unkind.cut_after = [9 * MIB]
     bench.server.unkind.no_range = True
-    bench.fetch(large)
+    bench.fetch(large, meter=(meter := Charged()))
     assert bench.holds(large)
+    # What came twice is charged twice; of what is cut, a piece may be on its way.
+    assert large.size + 8 * MIB <= meter.bytes <= large.size + 10 * MIB
 
 
 def test_a_killed_download_goes_on_in_the_next_process(bench: Bench, large: LockedSource) -> None:
