@@ -193,6 +193,9 @@ DEFAULT_PROVIDER = next(iter(CONVERTED.values()))
 CONVERTIBLE = tuple(name for name in TABLE if any(name in one.precisions for one in CONVERTED.values()))
 
 
+PROVIDER_ABSENT = "ProviderAbsent"  # code of a problem, or of a warning
+PROVIDER_LABEL = "reconciler.foundry/provider-"  # that a machine has of itself, for each of its providers
+
 # What people write in the place of a provider's name, each with the provider that they mean: cuda, directml, webgpu.
 PROVIDER_NICKNAMES = {
     nickname: one.name
@@ -200,6 +203,11 @@ PROVIDER_NICKNAMES = {
     for nickname in (one.device * (one is DEFAULT_PROVIDER), one.genai_name, one.library.rpartition("providers_")[2])
     if nickname
 }
+
+
+def absent_provider_hint(name: str) -> str:
+    """What to do where a machine does not have the provider of a model's target."""
+    return f"choose its machines by nodeSelector ({PROVIDER_LABEL}{name}); docs/execution-providers.md: how one gets it"
 
 
 def converted_for(name: str) -> ExecutionProvider:

@@ -24,7 +24,7 @@ from reconciler.gates.judgement import GateChange, gate_changes
 from reconciler.manifests.paths import inside
 from reconciler.manifests.selector import labels_of, mismatch
 from reconciler.planner.plan import make_plan
-from reconciler.planner.precision_choice import NONE_FITS, chosen_for
+from reconciler.planner.precision_choice import NONE_FITS, OF_MACHINE, chosen_for
 
 WEEK = 7 * 86_400
 # Reasons of the planner for holding a change back that are failures of the machine.
@@ -125,9 +125,10 @@ def _failures(inventory: Inventory, plan: Plan, desired: Desired, head: Side) ->
     for held in plan.held:
         if held.reason in _FAILURES:
             yield Failure(variant=held.variant, kind=_FAILURES[held.reason], message=held.message)
-    for problem in {one.message: one for one in desired.unresolved.values() if one.code == NONE_FITS}.values():
+    for problem in {one.message: one for one in desired.unresolved.values() if one.code in OF_MACHINE}.values():
         variant = next(name for name, one in desired.unresolved.items() if one == problem)
-        yield Failure(variant=variant, kind="memory", message=problem.message)
+        kind = "memory" if problem.code == NONE_FITS else "provider"
+        yield Failure(variant=variant, kind=kind, message=problem.message)
     changed = {change.variant for change in plan.changes}
     models = {model.name: model for model in head.models}
     for wanted in desired.wanted:

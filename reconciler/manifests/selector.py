@@ -16,9 +16,10 @@ from collections.abc import Mapping
 from reconciler.domain.machine.facts import Facts
 from reconciler.domain.manifest import NodeSelector, Requirement
 from reconciler.domain.policy.policy import ModelSelector
+from reconciler.domain.targets import PROVIDER_LABEL
 
 RESERVED = "reconciler.foundry/"
-PROVIDER = RESERVED + "provider-"
+PROVIDER = PROVIDER_LABEL
 OWN_KEYS = tuple(RESERVED + name for name in ("name", "os", "arch", "memory", "cpus"))
 
 _NAME = re.compile(r"[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?")

@@ -16,6 +16,7 @@ from reconciler.domain.observed import Observed, Registration
 from reconciler.domain.plan import Held, Plan
 from reconciler.domain.reasons import BY_ORDER, PRUNE_GUARDS, WAITING, Reason
 from reconciler.domain.recorded import LONGEST_DAYS, Condition, Suspension, lasts_too_long, suspension_of
+from reconciler.planner.precision_choice import OF_MACHINE
 
 Conditions = Mapping[str, Mapping[str, Condition]]  # by variant and type
 
@@ -136,7 +137,8 @@ def judge_source(
     the policies, do the registries answer, and are builds and sources trusted? `answers` where they were asked."""
     unfollowed = [one for one in (*problems, *warnings) if one.code in SOURCE_CODES and not one.line]
     denied = [one for one in problems if one.code == POLICY_DENIED]  # the manifest is as it should be, the model is not
-    invalid = [one for one in problems if one not in unfollowed and one not in denied]
+    valid = (*unfollowed, *denied, *(one for one in problems if one.code in OF_MACHINE))
+    invalid = [one for one in problems if one not in valid]
     found = [_of_machine("Followed", unfollowed), _of_machine("ManifestsValid", invalid)]
     if asks_policies:
         found.append(_of_machine(POLICIES_MET, [*denied, *(one for one in warnings if one.code == POLICY_WARNED)]))

@@ -14,10 +14,12 @@ from reconciler.domain.errors import Problem
 from reconciler.domain.machine.facts import SHARE_OF_MEMORY
 from reconciler.domain.machine.precision_choice import Capacity, Choosing, PrecisionNeeds
 from reconciler.domain.manifest import variant_name
-from reconciler.domain.targets import DEFAULT_PROVIDER, TABLE
+from reconciler.domain.targets import DEFAULT_PROVIDER, PROVIDER_ABSENT, TABLE, absent_provider_hint
+from reconciler.domain.text.quoting import listed
 from reconciler.domain.text.units import size_text
 
 NONE_FITS = "NoPrecisionFits"  # code of a problem
+OF_MACHINE = frozenset({NONE_FITS, PROVIDER_ABSENT})  # the manifest is valid, the machine lacks something
 READING = 5  # tokens a second: about as fast as people read
 READ_A_SECOND = 2 << 30  # bytes of weights by one processor: docs/real-models.md has 4 to 5.9 GiB by two
 
@@ -111,10 +113,24 @@ def _chosen(
     dropped = frozenset(variant_name(name, one) for one in choosing.allowed if one != choice.precision)
     wanted = tuple(one for one in desired.wanted if one.variant not in dropped)
     if not choice.precision:
-        problem = _none_fits(choosing, choice)
+        absent = sorted({one.provider for one in needs.values()} - {*capacity.providers})
+        problem = _absent(choosing, absent[0], capacity) if absent else _none_fits(choosing, choice)
         return replace(desired, wanted=wanted, unresolved={**desired.unresolved, **dict.fromkeys(dropped, problem)})
     return replace(
         desired, wanted=wanted, declared=desired.declared - dropped, chosen={**desired.chosen, name: choice.text}
+    )
+
+
+def _absent(choosing: Choosing, provider: str, capacity: Capacity) -> Problem:
+    """All precisions of a model are for the same provider."""
+    here = listed(sorted(capacity.providers)) if capacity.providers else "none"
+    return Problem(
+        code=PROVIDER_ABSENT,
+        file=choosing.file,
+        line=choosing.line,
+        field="spec.precisions",
+        message=f"expected a machine with {provider}, for which it is made; here is {here}",
+        hint=absent_provider_hint(provider),
     )
 
 

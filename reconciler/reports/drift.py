@@ -18,6 +18,7 @@ from reconciler.domain.reasons import Reason
 from reconciler.domain.recorded import Recorded
 from reconciler.domain.text.names import model_of
 from reconciler.planner.conditions import Conditions
+from reconciler.planner.precision_choice import OF_MACHINE
 from reconciler.reports.text import Shown, terminal_lines
 from reconciler.reports.view import FORMAT_VERSION, View
 
@@ -56,9 +57,14 @@ def find_drift(
 
     found = [diverges(name, "drifted", "DriftDetected", broken) for name, broken in _drifted(observed, recorded)]
     found += [diverges(name, "pending", why, what) for name, why, what in _pending(desired, observed, recorded, plan)]
-    found += [diverges(name, "unchecked", "SourceInvalid") for name in unresolved]
+    found += [diverges(name, "unchecked", _why_unresolved(name, desired)) for name in unresolved]
     found += [diverges(one.variant, "unchecked", one.reason) for one in plan.held if one.reason is _UNKNOWN]
     return tuple(sorted(found, key=lambda one: (STATES.index(one.state), one.variant)))
+
+
+def _why_unresolved(variant: str, desired: Desired) -> str:
+    problem = desired.unresolved.get(variant)
+    return problem.code if problem is not None and problem.code in OF_MACHINE else "SourceInvalid"
 
 
 def _drifted(observed: Observed, recorded: Recorded) -> Iterator[tuple[str, list[str]]]:

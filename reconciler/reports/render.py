@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from reconciler.domain.policy.policy import WARN
 from reconciler.domain.reasons import Reason
 from reconciler.domain.text.quoting import count_of
+from reconciler.planner.precision_choice import OF_MACHINE
 from reconciler.reports.status import working_lines
 from reconciler.reports.text import (
     MOST_NOTICES,
@@ -98,10 +99,12 @@ def pass_text(view: Shown) -> str:
     if view["converged"]:
         ending = f"Converged: {count_of(done, 'change')} made." if done else "Converged: nothing to do."
     else:
+        unfit = sum(one["code"] in OF_MACHINE for one in view["problems"])
         counts = (
             (sum(one["status"] == "failed" for one in view["outcomes"]), "step failed", "steps failed"),
             (len(view["held"]), "held back", "held back"),
-            (len(view["problems"]), "problem in the manifests", "problems in the manifests"),
+            (len(view["problems"]) - unfit, "problem in the manifests", "problems in the manifests"),
+            (unfit, "model that cannot run here", "models that cannot run here"),
             (
                 len(view["remaining"]),
                 *(f"{what} left for the next `reconciler apply`" for what in ("change", "changes")),

@@ -62,11 +62,7 @@ VERDICTS = {
         "pending",
         "work is left: 1 of 2 ready",
     ),
-    "a manifest is wrong": (
-        replace(STATE, last_result="partly", problems=2),
-        "failure",
-        "1 of 1 ready; 2 problems in the manifests",
-    ),
+    "a manifest is wrong": (replace(STATE, last_result="partly", problems=2), "failure", "1 of 1 ready; 2 problems"),
     "no pass": (
         replace(STATE, last_result="failed", last_error="CatalogBroken: /secret/path"),
         "failure",

@@ -2,13 +2,14 @@
 desired state."""
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
 from reconciler.domain.desired import Desired
 from reconciler.domain.errors import Problem
 from reconciler.domain.machine.precision_choice import Capacity, Choosing, PrecisionNeeds
-from reconciler.planner.conditions import judge, judge_kept
+from reconciler.planner.conditions import judge, judge_kept, judge_source
 from reconciler.planner.plan import make_plan
 from reconciler.planner.precision_choice import Choice, choose, chosen_for
 from reconciler.reports.pull_request import plan_comment
@@ -137,16 +138,24 @@ def test_one_of_them_is_wanted() -> None:
     assert chosen_for(found, SERVES) == found
 
 
-def test_where_none_fits_what_serves_stays() -> None:
+@pytest.mark.parametrize(
+    ("lacking", "code", "said"),
+    [
+        ({"memory": GIB}, "NoPrecisionFits", "int4 would need 1.2 GiB of memory"),
+        ({"providers": frozenset({"DmlExecutionProvider"})}, "ProviderAbsent", "; here is DmlExecutionProvider"),
+    ],
+)
+def test_where_none_fits_what_serves_stays(lacking: dict[str, Any], code: str, said: str) -> None:
     before = declared(**MODEL)
     served = World().converge(chosen_for(before, SERVES))
-    found = chosen_for(before, replace(SERVES, memory=GIB))
+    found = chosen_for(before, replace(SERVES, **lacking))
     assert [one.variant for one in found.wanted] == ["other-int4"]
     assert found.declared == before.declared
     problem = found.unresolved["capitals-int4"]
     assert isinstance(problem, Problem)
-    assert (problem.code, problem.file, problem.line) == ("NoPrecisionFits", "capitals.yaml", 7)
-    assert "int4 would need 1.2 GiB of memory" in problem.message
+    assert (problem.code, problem.file, problem.line) == (code, "capitals.yaml", 7)
+    assert said in problem.message
+    assert judge_source((problem,), (), {}, "2026-01-01T00:00:00Z")["ManifestsValid"].status == "True"
     assert served.plan(found).changes == ()
 
 

@@ -108,7 +108,7 @@ def _verdict(state: State) -> tuple[str, str]:
     held_up = {name: held["Stalled"] for name, held in state.conditions.items() if _is_true(held, "Stalled")}
     stalled = sorted(name for name, condition in held_up.items() if condition.reason not in USER_HOLDS)
     if state.problems or stalled:
-        problems = f"; {count_of(state.problems, 'problem')} in the manifests" if state.problems else ""
+        problems = f"; {count_of(state.problems, 'problem')}" if state.problems else ""
         names = f"; {len(stalled)} stalled: {', '.join(stalled)}" if stalled else ""
         return FAILURE, counted + problems + names
     return PENDING, f"work is left: {counted}"
