@@ -18,6 +18,7 @@ from reconciler.domain.plan import Outcome
 from reconciler.domain.reasons import Reason
 from reconciler.domain.recorded import Recorded
 from reconciler.domain.text.names import model_of
+from reconciler.domain.text.quoting import known_hint
 from reconciler.engine.machine import Machine, locked_again, observe, recall
 from reconciler.engine.options import Options, Reporter
 from reconciler.engine.pass_result import PassResult
@@ -39,7 +40,7 @@ def variants_named(machine: Machine, name: str) -> tuple[str, ...]:
     served = sorted(one for one in observed.registrations_of if observed.serving(one))
     found = tuple(one for one in served if name in (one, model_of(one)))
     if not found:
-        hint = f"served here: {', '.join(served) or 'nothing'}"
+        hint = known_hint("served", name, served)
         raise PermanentError(f"{name} is not served on this machine", hint=hint, code="NotServed")
     return found
 

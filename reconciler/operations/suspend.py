@@ -7,6 +7,7 @@ the suspension. The changed file wakes a daemon.
 from reconciler.domain.errors import PermanentError
 from reconciler.domain.recorded import Suspension, still_on
 from reconciler.domain.text.names import model_of
+from reconciler.domain.text.quoting import known_hint
 from reconciler.engine.machine import Machine, observe, recall
 from reconciler.host.clock import now
 
@@ -42,6 +43,6 @@ def _require_known(machine: Machine, name: str) -> None:
     variants |= recall(machine, observed).releases.keys() | machine.records.conditions().keys()
     known = variants | {model_of(variant) for variant in variants}
     if name not in known:
-        hint = f"known here: {', '.join(sorted(known)) or 'nothing'}; before its first pass, use spec.suspend in git"
+        hint = f"{known_hint('known', name, known)}; before its first pass, use spec.suspend in git"
         message = f"no model or variant {name} is known on this machine"
         raise PermanentError(message, hint=hint, code="NotKnown")

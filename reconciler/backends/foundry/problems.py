@@ -41,6 +41,7 @@ _MEANINGS: tuple[tuple[str, type[ReconcilerError], str], ...] = (
     ("Invalid or unsupported chat template", PermanentError, "TemplateRefused"),
     (" at row ", PermanentError, "TemplateRefused"),  # how the template engine ends each of its messages
     ("maximum context length", PermanentError, "PromptTooLong"),
+    ("[AudioDecoder]", PermanentError, "RecordingRefused"),
 )
 
 

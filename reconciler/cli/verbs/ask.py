@@ -14,17 +14,19 @@ from reconciler.backends.select import backend_at
 from reconciler.cli import configuration, options
 from reconciler.cli.exit_codes import OK
 from reconciler.cli.output import json_text, note
-from reconciler.domain.errors import PermanentError, UsageError
+from reconciler.domain.errors import PermanentError, ReconcilerError, UsageError
 from reconciler.domain.measured import Answer
 from reconciler.domain.observed import TASK, Registration
 from reconciler.domain.targets import EMBEDDINGS, SPEECH
 from reconciler.domain.text.escape import for_terminal
 from reconciler.domain.text.names import model_of
-from reconciler.gates.recording import unheard
+from reconciler.domain.text.quoting import known_hint
+from reconciler.gates.recording import refused_recording, unheard
 from reconciler.gates.speech import ENGLISH, LANGUAGES
 from reconciler.reports.view import FORMAT_VERSION, camel_view
 
 LARGEST_RECORDING = 64 << 20  # bytes
+_A_RECORDING = "ffmpeg -i RECORDING -ar 16000 -ac 1 -c:a pcm_s16le NEW.wav makes a file that every model hears"
 
 
 class _Recording(argparse.Action):
@@ -97,14 +99,17 @@ def _hear(backend: Backend, identity: str, arguments: argparse.Namespace) -> int
     language = arguments.language or ENGLISH
     if language not in LANGUAGES:
         raise UsageError(f"--language: expected a code such as en or sl, got {language}")
-    audio = _recording(arguments.audio)
+    audio = read_recording(arguments.audio)
     if why := unheard(audio):
         note(arguments, f"{arguments.audio}: {why}")
     with (
         TemporaryDirectory(prefix="reconciler-ask-") as scratch,
         backend.runtime(scratch=scratch, log=f"{scratch}/runtime.log") as runtime,
     ):
-        found = runtime.transcribe(identity, audio, language)
+        try:
+            found = runtime.transcribe(identity, audio, language)
+        except ReconcilerError as error:
+            raise (not_heard(arguments.audio, audio) if error.code == "RecordingRefused" else error) from error
     if arguments.output == "json":
         sys.stdout.write(json_text({"formatVersion": FORMAT_VERSION, "id": identity, **camel_view(found)}))
         return OK
@@ -113,16 +118,26 @@ def _hear(backend: Backend, identity: str, arguments: argparse.Namespace) -> int
     return OK
 
 
-def _recording(path: str) -> bytes:
+def read_recording(path: str) -> bytes:
     """Raises UsageError for what is no file of a size that Foundry Local takes."""
     try:
         with open(path, "rb") as file:
             data = file.read(LARGEST_RECORDING + 1)
     except OSError as error:
-        raise UsageError(f"--audio {path}: {error.strerror}") from None
+        hint = "--audio takes one file, by its path from this folder"
+        raise UsageError(f"--audio {path}: {error.strerror}", hint=hint) from None
+    if not data:
+        raise UsageError(f"--audio {path}: expected a recording, got an empty file", hint=_A_RECORDING)
     if len(data) > LARGEST_RECORDING:
-        raise UsageError(f"--audio {path}: expected at most {LARGEST_RECORDING >> 20} MiB")
+        found = f"expected at most {LARGEST_RECORDING >> 20} MiB, got more"
+        raise UsageError(f"--audio {path}: {found}", hint="cut it into pieces: a model hears half a minute of each")
     return data
+
+
+def not_heard(path: str, audio: bytes) -> UsageError:
+    """Why the runtime reads no sound in it, as far as its head says that."""
+    why = refused_recording(audio) or "a recording that the runtime can read, got something else"
+    return UsageError(f"--audio {path}: expected {why}", hint=_A_RECORDING)
 
 
 def _embed(backend: Backend, identity: str, arguments: argparse.Namespace) -> int:
@@ -157,8 +172,8 @@ def _find(registrations: Sequence[Registration], name: str) -> Registration:
     found = found or [one for one in registrations if name == model_of(one.name)]
     variants = sorted({one.name for one in found})
     if not found:
-        served = ", ".join(sorted({one.name for one in registrations})) or "nothing"
-        raise PermanentError(f"{name} is not served here", hint=f"served: {served}", code="NotServed")
+        hint = known_hint("served", name, {one.name for one in registrations})
+        raise PermanentError(f"{name} is not served here", hint=hint, code="NotServed")
     if len(variants) > 1:
         raise PermanentError(f"{name} is served as {' and '.join(variants)}", hint="name one of them")
     return max(found, key=lambda one: one.number)

@@ -13,6 +13,7 @@ from reconciler.cli.output import show
 from reconciler.domain.errors import CatalogBroken, PermanentError
 from reconciler.domain.text.escape import for_terminal
 from reconciler.domain.text.names import model_of
+from reconciler.domain.text.quoting import known_hint
 from reconciler.engine.machine import Machine, observe
 from reconciler.reports.history import history_text, history_view
 from reconciler.reports.text import Shown
@@ -48,7 +49,7 @@ def _variants(name: str, machine: Machine) -> list[str]:
     known = machine.records.with_history()
     found = [one for one in known if name in (one, model_of(one))]
     if not found:
-        hint = f"known here: {', '.join(known) or 'nothing'}"
+        hint = known_hint("known", name, known)
         raise PermanentError(f"there is no history of {name}", hint=hint, code="NotKnown")
     return found
 

@@ -90,6 +90,15 @@ def _apart(one: str, other: str) -> int:
     return max(numbers) - min(numbers) if len(numbers) == len((one, other)) else 0
 
 
+def known_hint(what: str, name: str, known: Iterable[str]) -> str:
+    """For a name that is none of the `known` variants of this machine: the nearest of them, or all, or how to get
+    some."""
+    found = sorted(known)
+    if not found:
+        return f"nothing is {what} here yet: `reconciler apply` serves what the manifests declare"
+    return f"{nearest(name, found)} {what} here: {', '.join(found)}".strip()
+
+
 def count_of(number: int, noun: str, many: str = "") -> str:
     """`1 problem`, `2 problems`; `many` where that is another word."""
     return f"{number} {noun if number == 1 else many or noun + 's'}"
