@@ -25,6 +25,7 @@ class ReleaseOverride:
     refused: tuple[str, ...] = ()  # digests that go at once where they are registered
     stays: bool = False
     verdicts: tuple[Verdict, ...] | None = None  # of what git declares; None: not judged yet
+    remembered: str = ""  # what stays true of it when the override is over, for the history; "": `message`
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -38,7 +38,8 @@ def retire_others(facts: VariantFacts, *, keep: int) -> tuple[tuple[Retire, ...]
     }
     numbers = sorted((registered | finished) - {keep})
     stays = {n: _stays(facts, n) for n in numbers if n < keep and n in registered and n not in refused}
-    instead = ServesInstead(number=keep, message=override.message if override is not None else "")
+    why = (override.remembered or override.message) if override is not None else ""
+    instead = ServesInstead(number=keep, message=why)
     changes = tuple(
         Retire(
             reason=Reason.ROLLED_BACK if number in refused else Reason.SUPERSEDED,

@@ -82,7 +82,11 @@ def _by_hand(wanted: DesiredRelease, rollback: Rollback, observed: Observed, why
     if why:
         message = f"{rollback}, {until}; what git declares is rejected: {why}"
     override = ReleaseOverride(
-        release=wanted.release, reason=Reason.ROLLED_BACK, message=message, refused=rollback.refused
+        release=wanted.release,
+        reason=Reason.ROLLED_BACK,
+        message=message,
+        refused=rollback.refused,
+        remembered=f"{rollback}; what git declared was rejected: {why}" if why else str(rollback),
     )
     if not is_obtainable(rollback.to.release, observed):
         gone = f"{message}; {rollback.to.id} cannot be made again: its artifact is gone or not trusted"

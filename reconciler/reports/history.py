@@ -3,7 +3,7 @@
 import re
 from collections.abc import Container, Mapping, Sequence
 
-from reconciler.domain.history import REJECTED, SERVED, History, HistoryEntry
+from reconciler.domain.history import REJECTED, ROLLED_BACK, SERVED, History, HistoryEntry, Rollback
 from reconciler.domain.machine.trust import Origin
 from reconciler.domain.release import Release
 from reconciler.domain.text.escape import for_terminal
@@ -30,10 +30,11 @@ def history_view(
     artifacts: Container[str],
     origins: Mapping[str, Origin] = NOTHING,
     verdicts: Mapping[str, Sequence[Verdict]] = NOT_JUDGED,
+    rollback: Rollback | None = None,
 ) -> View:
     """`serving` is the number that the name leads to now (0: none); `artifacts` are the build keys that are held,
-    `origins` those of artifacts by their digest, `verdicts` those of gates by the digest of a release. What changed is
-    null for the first: there is nothing to compare it with."""
+    `origins` those of artifacts by their digest, `verdicts` those of gates by the digest of a release; `rollback` is
+    the one by hand that holds now. What changed is null for the first: there is nothing to compare it with."""
     rows = []
     before: Release | None = None
     for one in history:
@@ -46,7 +47,7 @@ def history_view(
                 "current": bool(one.number) and one.number == serving,
                 "state": _state(one, serving, registered),
                 "outcome": one.outcome,
-                "message": one.message,
+                "message": _why(one, rollback),
                 "release": one.digest,
                 "parts": one.release.parts,
                 "buildKey": one.release.recipe.build_key,
@@ -64,6 +65,17 @@ def history_view(
         )
         before = one.release if one.outcome != REJECTED else before
     return {"formatVersion": FORMAT_VERSION, "variant": variant, "releases": rows[::-1]}
+
+
+def _why(one: HistoryEntry, rollback: Rollback | None) -> str:
+    """Why it went or never came; of a roll-back by hand also whether it holds still."""
+    if one.outcome != ROLLED_BACK or not one.message.startswith("rolled back "):
+        return one.message
+    fact = one.message.partition(f"; {one.digest[:19]} is not served until ")[0]  # earlier versions wrote that there
+    if rollback is not None and fact.startswith(str(rollback)):
+        way_out = f"`reconciler rollback {one.release.variant} --undo`"
+        return f"{fact}; while git declares exactly this it is not served, unless {way_out} ends that"
+    return f"{fact}; that is over"
 
 
 def _state(one: HistoryEntry, serving: int, registered: Container[int]) -> str:

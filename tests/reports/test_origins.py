@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from reconciler.domain.history import HistoryEntry
+from reconciler.domain.history import ROLLED_BACK, HistoryEntry, Rollback
 from reconciler.domain.machine.trust import Origin
 from reconciler.domain.recorded import Recorded
 from reconciler.reports.explanation import explanation_text, variant_explained
@@ -56,6 +56,22 @@ def test_history() -> None:
         text = history_text(view)
         assert len(text.splitlines()) == lines
         assert (f"built by others: from ghcr.io/acme/models, signed by {KEY}" in text) == bool(origins)
+
+
+@pytest.mark.parametrize("holds", [True, False])
+def test_a_rollback_that_is_over_gives_no_way_out(holds: bool) -> None:
+    """Also where an earlier version remembered the way out with it."""
+    fields = {"digest": BASE.digest, "release": BASE, "artifact": "a", "revision": "r", "registered": "then"}
+    good = HistoryEntry(number=1, **fields)
+    rollback = Rollback(variant=BASE.variant, refused=(BASE.digest,), to=good, reason="it got worse", since="then")
+    old = f"{rollback}; {BASE.digest[:19]} is not served until the manifest changes or `reconciler rollback x --undo`"
+    for message in (str(rollback), old):
+        past = HistoryEntry(number=2, outcome=ROLLED_BACK, message=message, **fields)
+        held = rollback if holds else None
+        view = history_view(BASE.variant, (past,), serving=1, registered=(), artifacts=(), rollback=held)
+        text = history_text(view)
+        assert f"{rollback}; " in text
+        assert (text.count("--undo"), "that is over" in text) == (holds, not holds)
 
 
 def test_status() -> None:

@@ -30,12 +30,20 @@ def run(arguments: argparse.Namespace) -> int:
     machine = options.opened_machine(arguments)
     variants, damaged = _variants(arguments.name, machine), machine.records.damaged_beside()
     serving, registered, artifacts = _present(machine)
-    origins = machine.records.origins()
+    origins, rollbacks = machine.records.origins(), machine.records.rollbacks()
     views = []
     for variant in variants:
         number, numbers = serving.get(variant, 0), registered.get(variant, ())
         history = machine.records.history(variant)
-        view = history_view(variant, history, serving=number, registered=numbers, artifacts=artifacts, origins=origins)
+        view = history_view(
+            variant,
+            history,
+            serving=number,
+            registered=numbers,
+            artifacts=artifacts,
+            origins=origins,
+            rollback=rollbacks.get(variant),
+        )
         views.append(view | {"damaged": os.path.join("history", f"{variant}.json") in damaged})
     show({"formatVersion": FORMAT_VERSION, "variants": views}, arguments.output, text=_text)
     return ERROR if any(one["damaged"] for one in views) else OK

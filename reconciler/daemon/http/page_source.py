@@ -184,6 +184,7 @@ class PageSource:
                 artifacts=observed.artifacts,
                 origins=recorded.origins,
                 verdicts=_verdicts(variant, recorded, seen, [(one.digest, one.release) for one in history]),
+                rollback=recorded.rollbacks.get(variant),
             )
             yield view | {"damaged": os.path.join("history", f"{variant}.json") in damaged}
 
