@@ -27,6 +27,7 @@ CODE = re.compile(r"```.*?```|`[^`\n]+`|^ {4}[^\n]*$", re.DOTALL | re.MULTILINE)
 PATH = re.compile(rf"(?<![\w./<>-])((?:{MANY})/[\w./-]*[\w/])(?![\w*{{<])")
 MODULE = re.compile(rf"(?<![\w./-])((?:reconciler|tests|bench|ci|{'|'.join(PACKAGES)})(?:\.\w+)+)(?![\w/])")
 FILE = re.compile(r"(?<![\w./*-])(\w+\.py)\b")
+TEST = re.compile(r"\b(tests/[\w/]+\.py)::(\w+)")
 LINK = re.compile(r"\]\(([^)\s:#]+)(?:#[^)\s]*)?\)")
 MAKE = re.compile(r"(?:^|`)make ([a-z][a-z-]*)\b", re.MULTILINE)
 
@@ -59,6 +60,10 @@ def text_of(page: Path) -> str:
 
 def code_of(page: Path) -> str:
     return "\n".join(CODE.findall(text_of(page)))
+
+
+def has_test(file: str, name: str) -> bool:
+    return (ROOT / file).exists() and f"\ndef {name}(" in text_of(ROOT / file)
 
 
 def is_elsewhere(name: str) -> bool:
@@ -95,6 +100,7 @@ def test_what_a_page_names_is_there(page: Path) -> None:
     missing = [link for link in LINK.findall(text) if not (page.parent / link).exists()]
     if HISTORY not in text[:300]:
         missing += [path for path in PATH.findall(code) if not (is_elsewhere(path) or path_is_there(path))]
+        missing += [f"{file}::{name}" for file, name in TEST.findall(code) if not has_test(file, name)]
         missing += [name for name in MODULE.findall(code) if not (is_elsewhere(name) or module_is_there(name))]
         missing += [name for name in FILE.findall(code) if not (is_elsewhere(name) or name in file_names())]
     makefile = text_of(ROOT / "Makefile")

@@ -40,6 +40,13 @@ def test_status_and_rollback_open_the_machine_with_it(config: str, monkeypatch: 
     assert [(one.traits.name, one.traits.quarantine_for) for one in seen] == [("edge-7", None)] * 2
 
 
+def test_a_machine_that_cannot_convert_takes_what_others_built(config: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    configuration.load([f"--config={config}"])
+    assert configuration.traits().convert == "local"
+    monkeypatch.setattr(configuration, "serves_only", lambda: "there is no PyTorch for Windows on Arm")
+    assert configuration.traits().convert == "registry-only"
+
+
 def test_a_roll_back_frees_nothing_that_the_configuration_keeps(machine: TestMachine) -> None:
     before = opened(machine)
     folder = Path(before.layout.at("quarantine", YEARS_AGO))

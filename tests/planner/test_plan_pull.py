@@ -7,6 +7,7 @@ import pytest
 from reconciler import __version__
 from reconciler.domain.changes import Pull, pull_key
 from reconciler.domain.failures import RememberedFailure, not_overcome
+from reconciler.domain.machine.facts import serves_only
 from reconciler.domain.machine.registries import Offer, RegistryAnswers
 from reconciler.domain.reasons import Reason
 from reconciler.domain.sources.locked import Fetch
@@ -45,6 +46,15 @@ CASES = [
 @pytest.mark.parametrize(("convert", "answers", "expected"), CASES)
 def test_where_an_artifact_comes_from(convert: str, answers: RegistryAnswers, expected: list[str]) -> None:
     assert actions(ROOMY.with_observed(convert=convert, answers=answers)) == expected
+
+
+def test_a_machine_that_cannot_convert_waits_and_says_why() -> None:
+    """Whatever its configuration says (cli.configuration.traits)."""
+    assert serves_only("linux", "arm64") == serves_only("windows", "amd64") == serves_only("darwin", "arm64") == ""
+    why = serves_only("windows", "arm64")
+    world = ROOMY.with_observed(convert="registry-only", serves_only=why, answers=NOTHING)
+    [held] = world.plan(desired(BASE)).held
+    assert held.message.endswith("no registry of this machine has it yet, and there is no PyTorch for Windows on Arm")
 
 
 def test_a_pull_needs_no_source_and_has_its_price() -> None:
