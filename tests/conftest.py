@@ -25,7 +25,7 @@ from tests.trust import FULL, NIGHTLY
 __all__ = ["browser"]
 
 # How long an example takes says something of the machine, and it may be busy: benchmarks are in bench/.
-hypothesis.settings.register_profile("untimed", deadline=None, max_examples=1000 if NIGHTLY else 100 if FULL else 50)
+hypothesis.settings.register_profile("untimed", deadline=None, max_examples=1000 if NIGHTLY else 100 if FULL else 25)
 hypothesis.settings.load_profile("untimed")
 
 _GIT = {

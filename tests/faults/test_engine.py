@@ -14,12 +14,12 @@ from reconciler.host import durable
 from tests.crash.scenarios import SCENARIOS
 from tests.crash.test_matrix import CHECKOUT, pytestmark, quick_folder
 from tests.faults.engine_matrix import CALL, KINDS, PROMISED, FaultBench
-from tests.trust import FULL, NIGHTLY, record
+from tests.trust import FULL, NIGHTLY, record, third
 
 __all__ = ["pytestmark", "quick_folder"]
 
 SHARE = 1 if NIGHTLY else PROMISED if FULL else 72
-TRIED = [*SCENARIOS][:: 1 if FULL else 2]
+TRIED = third(SCENARIOS, 1)
 
 
 def test_a_pass_that_is_refused_any_write_serves_on_and_the_next_one_converges(quick_folder: Path) -> None:

@@ -10,7 +10,7 @@ from tests.trust import FULL, NIGHTLY, record
 
 __all__ = ["pytestmark", "quick_folder"]
 
-DAMAGES = 1000 if NIGHTLY else 60 if FULL else 15  # flips, and as many cuts
+DAMAGES = 1000 if NIGHTLY else 60 if FULL else 8  # flips, and as many cuts
 
 
 def test_one_pass_restores_from_any_damage_to_the_records(quick_folder: Path) -> None:

@@ -18,7 +18,7 @@ from tests.mutants.tags import place, strangers, tags
 from tests.plug import more
 from tests.plug.guards import FLUSHES, MUTANTS, ORDERS, Mutant
 from tests.plug.mutants import CAUGHT, REPOSITORY, SURVIVED, run
-from tests.trust import FULL, NIGHTLY, record
+from tests.trust import FULL, NIGHTLY, record, third
 
 __all__ = ["quick_folder"]
 
@@ -28,8 +28,8 @@ ROLLS, MENDED = (
     ("20", "150") if NIGHTLY else ("2", "3") if FULL else ("2", "2")
 )  # at random, at each event; real files, for each scenario
 OF_GIT, OF_OURS = ("1", "1") if FULL else ("24", "8")  # of so many events one
-STATES = 10_000 if FULL else 700
-TRIED = [*more.ALL][:: 1 if FULL else 2]
+STATES = 10_000 if FULL else 400
+TRIED = third(more.ALL, 2)
 EVERY = 1 if NIGHTLY else 6 if FULL else 36
 FLUSHES_SOMETHING = re.compile(r"(?:durable\.|os\.|system\.)?(?:_flush|flush_\w+|fsync)\(")
 
