@@ -193,7 +193,6 @@ DEFAULT_PROVIDER = next(iter(CONVERTED.values()))
 CONVERTIBLE = tuple(name for name in TABLE if any(name in one.precisions for one in CONVERTED.values()))
 
 
-PROVIDER_ABSENT = "ProviderAbsent"  # code of a problem, or of a warning
 PROVIDER_LABEL = "reconciler.foundry/provider-"  # that a machine has of itself, for each of its providers
 
 # What people write in the place of a provider's name, each with the provider that they mean: cuda, directml, webgpu.

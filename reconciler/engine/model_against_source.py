@@ -10,15 +10,7 @@ from reconciler.domain.manifest import Model, Target
 from reconciler.domain.sources.adapter_weights import CHANGES_BOTH, mismatch
 from reconciler.domain.sources.locked import LOCK_NAME, LockedSource, names_of
 from reconciler.domain.sources.source_model import SourceAdapter, SourceModel
-from reconciler.domain.targets import (
-    DEFAULT_PROVIDER,
-    EMBEDDINGS,
-    HIDDEN_STATES,
-    PROVIDER_ABSENT,
-    SPEECH,
-    WHISPER,
-    absent_provider_hint,
-)
+from reconciler.domain.targets import DEFAULT_PROVIDER, EMBEDDINGS, HIDDEN_STATES, SPEECH, WHISPER, absent_provider_hint
 from reconciler.domain.text.escape import one_line
 from reconciler.domain.text.quoting import shown
 from reconciler.gates.speech import SpeechGate
@@ -135,7 +127,7 @@ def absent_provider(model: Model, target: Target, labels: Mapping[str, str]) -> 
     if PROVIDER + name in labels or model.chooses:
         return []
     message = f"it is made for {name}, and this machine has no library of it: it is not loaded here"
-    return [_problem(model, "spec.target", PROVIDER_ABSENT, message, absent_provider_hint(name))]
+    return [_problem(model, "spec.target", message, absent_provider_hint(name))]
 
 
 def short_context(model: Model, source: SourceModel) -> list[Problem]:

@@ -24,7 +24,7 @@ from reconciler.engine import model_against_source as complaints
 from reconciler.engine.policies import PolicyJudge, denied, said, without_refused_choices
 from reconciler.engine.recipes import adapted, original_identity, recipe_of, release_of, template_of
 from reconciler.engine.source_trust import SourceTrust
-from reconciler.host.stamps import StampBook
+from reconciler.host.stamps import StampBook, Unhashed
 from reconciler.manifests.parsed import Parsed
 from reconciler.manifests.selector import mismatch
 from reconciler.planner.precision_choice import chosen_for
@@ -75,7 +75,8 @@ def resolve(
 ) -> Resolution:
     """From the folders on this disk. `cache` is where this machine keeps what was fetched; `trust` judges what is to be
     converted here, `policies` are those of its configuration."""
-    return resolve_in(OnDisk(stamps, cache), parsed, held, labels, trust, policies=policies)
+    looked = OnDisk(Unhashed.empty(), cache)
+    return resolve_in(OnDisk(stamps, cache), parsed, held, labels, trust, policies=policies, half_read_in=looked)
 
 
 def resolve_in(
@@ -86,11 +87,13 @@ def resolve_in(
     trust: SourceTrust | None = None,
     *,
     policies: Sequence[Policy] = (),
+    half_read_in: ModelFolders | None = None,
 ) -> Resolution:
     """Never raises for a bad source: it becomes a problem, and its variants stay declared (nothing prunes them).
 
     `held` are build keys whose artifacts are there: what they would cost is not worked out. `labels` are the
     machine's: a model for others is not declared here, and its source is not looked at. None: any machine.
+    `half_read_in`: where the sources of models with a problem are looked at, for what is wrong with them beside it.
     """
     policies = (*policies, *parsed.policies)
     judge = PolicyJudge(policies, folders.card, trust) if policies else None
@@ -114,7 +117,7 @@ def resolve_in(
     return with_policies(
         Resolution(
             desired=denied(desired, found),
-            problems=(*parsed.problems, *resolver.problems),
+            problems=(*parsed.problems, *resolver.problems, *_beside(parsed, half_read_in or folders, labels)),
             warnings=(*parsed.warnings, *resolver.warnings),
             sources=resolver.sources,
         ),
@@ -147,6 +150,16 @@ def _not_selected(models: Iterable[Model], labels: Mapping[str, str] | None) -> 
         return {}
     selected = [(model.name, model.node_selector) for model in models if model.node_selector is not None]
     return {name: why for name, selector in selected if (why := mismatch(selector, labels))}
+
+
+def _beside(parsed: Parsed, folders: ModelFolders, labels: Mapping[str, str] | None) -> list[Problem]:
+    """What is wrong with the sources of models that have another problem already."""
+    resolver = _Resolver(folders, (), None, None, labels)
+    elsewhere = _not_selected(parsed.half_read, labels)
+    for model in parsed.half_read:
+        if model.name not in elsewhere:
+            resolver.model(model)
+    return resolver.problems
 
 
 class _Resolver:

@@ -32,6 +32,7 @@ TEMPLATE_FORMS = ("<preset>", "<ref>", "<roles>", "<jinja>")  # tags of a union:
 PRECISION_FORMS = ("<each>", "<any>", "<some>")  # of `spec.precisions`, as above
 MAX_NAME = 40
 NAME_PATTERN = r"^[a-z]([-a-z0-9]*[a-z0-9])?$"
+LEAST_PERCENTAGE = 10  # what is taken for one without its sign
 NEAR, VERY_NEAR = 0.6, 0.8  # how alike a word must be to one that is known; the latter where there is a hint for all
 NULL_WORDS = frozenset({"", "~", "null", "Null", "NULL"})
 
@@ -151,7 +152,8 @@ size_guess = written_so(size_meant, SIZE_PATTERN, bool)
 def share_meant(value: str) -> str:
     """A hint for a percentage in the place of a share of one."""
     number = as_number(Plain(value.removesuffix("%").strip()))
-    return f"write {number / 100:g}, a share of 1" if isinstance(number, float) and 0 < number <= 100 else ""
+    least = 0 if value.endswith("%") else LEAST_PERCENTAGE
+    return f"write {number / 100:g}, a share of 1" if isinstance(number, float) and least < number <= 100 else ""
 
 
 def as_name(value: object) -> object:

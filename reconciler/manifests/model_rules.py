@@ -5,6 +5,8 @@ from dataclasses import fields
 from typing import Any
 
 from reconciler.domain import manifest
+from reconciler.domain.errors import Problem
+from reconciler.domain.gate_spec import GateSpec
 from reconciler.domain.sources.locked import CATALOG, names_of
 from reconciler.domain.targets import CHAT, PRECISIONS, TABLE, ExecutionProvider, honoured_options
 from reconciler.domain.text.names import camel
@@ -12,14 +14,15 @@ from reconciler.domain.text.quoting import field_path, listed, nearest, shown
 from reconciler.gates.template import TemplateGate
 from reconciler.manifests.declaration import Declaration
 from reconciler.manifests.described import values_of
-from reconciler.manifests.gate_rules import gates_of
+from reconciler.manifests.gate_rules import GATES, gates_of
 from reconciler.manifests.golden.files import GoldenFiles
 from reconciler.manifests.loader import YamlDocument
 from reconciler.manifests.lock_file import Lock
 from reconciler.manifests.precisions.rules import check_precisions, chosen_among, precisions_named
 from reconciler.manifests.precisions.target_rules import check_target, provider_named, target_of
-from reconciler.manifests.ready.rules import ORIGINAL, check_ready, gates_of_ready, refuse_original
-from reconciler.manifests.ready.task_rules import check_task, gates_of_task
+from reconciler.manifests.problems import readable_rest
+from reconciler.manifests.ready.rules import ORIGINAL, check_bars, check_ready, gates_of_ready, refuse_original
+from reconciler.manifests.ready.task_rules import check_gates_of_task, check_task, gates_of_task
 from reconciler.manifests.schema import JinjaTemplate, ModelManifest, RolesTemplate
 from reconciler.manifests.selectors.rules import check_selector
 from reconciler.manifests.source_schema import ONNX_KINDS, REMOTE_KINDS
@@ -43,6 +46,9 @@ _SOUGHT = (
     ("spec", "gates"),
     ("metadata", "name"),
 )
+# What a look at the source depends on.
+_NEEDED = tuple(("spec", name) for name in ("source", "task", "target", "precisions", "promptTemplate"))
+_NEEDED_FIELDS = tuple(map(field_path, _NEEDED))
 ANNOTATIONS = {manifest.PRUNE_ANNOTATION: ("disabled", "enabled")}
 
 # None stands for a PromptTemplate that is declared but broken: its own problem is reported.
@@ -50,9 +56,14 @@ Templates = dict[str, manifest.Template | None]
 
 
 def model_of(
-    declaration: Declaration[ModelManifest], templates: Templates, lock: Lock, golden: GoldenFiles
+    declaration: Declaration[ModelManifest],
+    templates: Templates,
+    lock: Lock,
+    golden: GoldenFiles,
+    half_read: list[manifest.Model],
 ) -> manifest.Model | None:
-    """None when something is wrong with it, and then all of it is reported."""
+    """None when something is wrong with it, and then all of it is reported. What is known of its source all the same is
+    added to `half_read`."""
     remote = lock.source(declaration.manifest)  # a broken lock is not this model's fault
     before = len(declaration.log.problems)
     _check_annotations(declaration)
@@ -72,18 +83,36 @@ def model_of(
     gates = gates_of(declaration, golden)
     original = declaration.located((*ORIGINAL, "path"), "folder")
     check_task(declaration, ready=ready)
+    check_gates_of_task(declaration)
     gates = gates_of_task(declaration, gates) if gates is not None else gates
-    gates = gates_of_ready(declaration, gates) if ready and gates is not None else gates
+    if ready:
+        check_bars(declaration, gates)
+        gates = gates_of_ready(declaration, gates) if gates is not None else None
     given = declaration.manifest
-    if given is None or len(declaration.log.problems) > before or template is None:
-        return None
-    if gates is None:  # guard: a model goes not on without its gates where another was told what is wrong with them
+    places = {"source_path": source or "", "adapter_path": adapter, "ready": ready, "original_path": original or ""}
+    # guard: a model goes not on without its gates where another was told what is wrong with them
+    if given is None or len(declaration.log.problems) > before or template is None or gates is None:
+        own = [one for one in declaration.log.problems[before:] if one.file == declaration.file]
+        rest = _rest(declaration, own)
+        if rest is not None and template is not None:
+            known = {
+                "remote": lock.source(rest),
+                "original": lock.original(rest),
+                "gates": GateSpec(task=rest.spec.task),
+            }
+            half_read.append(_model(rest, declaration, template=template, **places, **known))
         return None
     if given.spec.task == CHAT and (fixtures := tuple(one for one in template.fixtures if one.asked)):
         gates = gates.with_gate(TemplateGate(fixtures=fixtures))
-    places = {"source_path": source or "", "adapter_path": adapter, "remote": remote, "ready": ready}
-    places |= {"original_path": original or "", "original": lock.original(given)}
-    return _model(given, declaration, template=template, gates=gates, **places)
+    known = {"remote": remote, "original": lock.original(given)}
+    return _model(given, declaration, template=template, gates=gates, **places, **known)
+
+
+def _rest(declaration: Declaration[ModelManifest], own: Sequence[Problem]) -> ModelManifest | None:
+    """What it says apart from its problems, if none of them is about what a look at the source depends on."""
+    if declaration.document.problems or any(one.field.startswith(_NEEDED_FIELDS) for one in own):
+        return None
+    return declaration.manifest or readable_rest(declaration.document, ModelManifest, _NEEDED, GATES)
 
 
 def _model(given: ModelManifest, declaration: Declaration[ModelManifest], **found: Any) -> manifest.Model:

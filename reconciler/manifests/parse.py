@@ -13,7 +13,7 @@ from itertools import groupby
 from typing import TypeVar, cast
 
 from reconciler.domain.errors import Problem
-from reconciler.domain.manifest import variant_name
+from reconciler.domain.manifest import Model, variant_name
 from reconciler.domain.policy.policy import Policy
 from reconciler.manifests.declaration import Claim, Declaration, ProblemLog
 from reconciler.manifests.dependency_rules import wrongly_dependent
@@ -71,15 +71,17 @@ def parse(files: Mapping[str, bytes], context: ParseContext, reader: FileReader 
     templates |= {name: None for kind, name in clashing if kind == "PromptTemplate"}
     log.warnings += left_out(foreign)
     lock, golden = Lock(context, log), GoldenFiles()
+    half_read: list[Model] = []
     models = [
         one
         for each in _of(ModelManifest, declarations)
-        if (one := each.unless_we_fail(partial(model_of, each, templates, lock, golden))) is not None
+        if (one := each.unless_we_fail(partial(model_of, each, templates, lock, golden, half_read))) is not None
     ]
     models = sorted((m for m in models if ("Model", m.name) not in clashing), key=lambda model: model.name)
     there = {claim.name for claim in claims if claim.kind == "Model"}
     return Parsed(
         models=tuple(models),
+        half_read=tuple(half_read),
         broken=frozenset(there - {model.name for model in models}),
         templates=tuple(template for _, template in sorted(templates.items()) if template),
         policies=tuple(sorted(policies, key=lambda one: (one.name, one.file, one.line))),

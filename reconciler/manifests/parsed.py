@@ -28,6 +28,7 @@ class Parsed:
     policies: tuple[Policy, ...] = ()  # also those that are broken
     confirmed: tuple[str, ...] = ()  # models that may go though many go at once (PruneConfirmation)
     rollouts: tuple[Rollout, ...] = ()  # also those with a problem: what they cover waits
+    half_read: tuple[Model, ...] = ()  # models with a problem that says nothing of their source: only that is looked at
     broken: frozenset[str] = frozenset()  # models that are there and have a problem, their own or of what they refer to
     # The manifests as they were written, by the name that models know them by: shown, and never read again.
     texts: Mapping[str, bytes] = field(default_factory=dict, compare=False, repr=False)

@@ -1,6 +1,7 @@
 """Problems from what the schema refuses: one per mistake, with its line, its field and the nearest name."""
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
+from copy import deepcopy
 from typing import Any, TypeVar, get_args
 
 from pydantic import BaseModel, ValidationError
@@ -50,9 +51,39 @@ def accepted(document: YamlDocument, file: str, kind: type[Kind]) -> Kind | tupl
         return tuple(sorted(problems, key=lambda one: one.line))
 
 
+def readable_rest(document: YamlDocument, kind: type[Kind], needed: Collection[Path], unneeded: Path) -> Kind | None:
+    """What the document says without the fields that are refused, for checks that do not depend on these. None where
+    one of them is a field of `needed`, lies in one or holds one, and where nothing can be read without it. Of the field
+    `unneeded` nothing stays if anything in it is refused."""
+    try:
+        return kind.model_validate(document.data)
+    except ValidationError as error:
+        places = (_written(detail) for detail in error.errors(include_url=False))
+        refused = list(dict.fromkeys(unneeded if one[: len(unneeded)] == unneeded else one for one in places))
+    if any(path[: len(one)] == one[: len(path)] for path in refused for one in needed):
+        return None
+    data = deepcopy(document.data)
+    try:
+        for path in reversed(refused):  # of a list the last one first, so that the places of others stay right
+            _take_out(data, path)
+        return kind.model_validate(data)
+    except (LookupError, TypeError, ValidationError):
+        return None
+
+
+def _take_out(data: Any, path: Path) -> None:
+    for part in path[:-1]:
+        data = data[part]
+    del data[path[-1]]
+
+
+def _written(detail: ErrorDetails) -> Path:
+    """Its place in the document: tags of unions stand in pydantic's path only."""
+    return tuple(part for part in detail["loc"] if part not in (*TEMPLATE_FORMS, *PRECISION_FORMS))
+
+
 def _problem(detail: ErrorDetails, document: YamlDocument, file: str, model: type[BaseModel]) -> Problem:
-    # Tags of unions stand in pydantic's path but not in the document.
-    path: Path = tuple(part for part in detail["loc"] if part not in (*TEMPLATE_FORMS, *PRECISION_FORMS))
+    path = _written(detail)
     code, message, hint = _words(detail, path, model)
     return Problem(code=code, file=file, line=document.line(path), field=field_path(path), message=message, hint=hint)
 

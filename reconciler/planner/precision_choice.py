@@ -14,11 +14,12 @@ from reconciler.domain.errors import Problem
 from reconciler.domain.machine.facts import SHARE_OF_MEMORY
 from reconciler.domain.machine.precision_choice import Capacity, Choosing, PrecisionNeeds
 from reconciler.domain.manifest import variant_name
-from reconciler.domain.targets import DEFAULT_PROVIDER, PROVIDER_ABSENT, TABLE, absent_provider_hint
+from reconciler.domain.targets import DEFAULT_PROVIDER, TABLE, absent_provider_hint
 from reconciler.domain.text.quoting import listed
 from reconciler.domain.text.units import size_text
 
 NONE_FITS = "NoPrecisionFits"  # code of a problem
+PROVIDER_ABSENT = "ProviderAbsent"  # code of a problem, or of a warning
 OF_MACHINE = frozenset({NONE_FITS, PROVIDER_ABSENT})  # the manifest is valid, the machine lacks something
 READING = 5  # tokens a second: about as fast as people read
 READ_A_SECOND = 2 << 30  # bytes of weights by one processor: docs/real-models.md has 4 to 5.9 GiB by two

@@ -157,3 +157,24 @@ def test_a_template_whose_messages_end_otherwise_than_answers_is_worth_a_warning
         machine.declare(source="../bare", template=template)
         expected = [("TemplateUnending", "spec.promptTemplate", 8)] if warned else []
         assert [w for w in found(machine, "warnings") if w[0] == "TemplateUnending"] == expected
+
+
+@pytest.mark.parametrize(
+    ("task", "expected"),
+    [
+        ("chat", {("InvalidValue", "spec.task")}),  # what depends on it is not judged
+        (
+            "chat-completion",
+            {("MaxLengthTooLarge", "spec.generation.maxLength"), ("OptionIgnored", "spec.gates[1].speech")},
+        ),
+    ],
+)
+def test_one_mistake_hides_none_that_does_not_depend_on_it(
+    machine: TestMachine, task: str, expected: set[tuple[str, str]]
+) -> None:
+    """Neither a gate of another task nor what only a look at the source shows."""
+    more = "  generation: {maxLength: 9999999, topP: 3}\n  gates: [prompts: {cases: []}, speech: {minPass: 1}]\n"
+    machine.declare(more=f"  task: {task}\n{more}")
+    fields = ("spec.generation.topP", "spec.gates[0].prompts.cases")
+    always = {*(("InvalidValue", one) for one in fields), ("MissingField", "spec.gates[1].speech.cases")}
+    assert {(code, field) for code, field, _ in found(machine)} == always | expected

@@ -44,16 +44,32 @@ def refuse_original(declaration: Declaration[ModelManifest]) -> None:
         declaration.report(ORIGINAL, "OptionIgnored", message, "delete the field")
 
 
+def check_bars(declaration: Declaration[ModelManifest], gates: GateSpec | None) -> None:
+    """Reports bars of a comparison that cannot be made. `gates`: None where one of them is wrong, which hides nothing
+    of the others."""
+    if not declaration.keys(*ORIGINAL) and (_has_bars(gates) if gates is not None else _writes_bars(declaration)):
+        message = f"expected no bars of fidelity: {NO_ORIGINAL}"
+        hint = "name it (source: {original: ...}), or declare golden prompts instead"
+        declaration.report(("spec", "gates"), "OptionIgnored", message, hint)
+
+
+def _has_bars(gates: GateSpec) -> bool:
+    fidelity = gates.get(FidelityGate) or FidelityGate()
+    return not fidelity.skip and fidelity != FidelityGate()
+
+
+def _writes_bars(declaration: Declaration[ModelManifest]) -> bool:
+    places = [("spec", "gates", index, FidelityGate.name) for index in range(len(declaration.texts("spec", "gates")))]
+    written = [{*declaration.keys(*place)} for place in places]
+    return any(fields and "skip" not in fields for fields in written)
+
+
 def gates_of_ready(declaration: Declaration[ModelManifest], gates: GateSpec) -> GateSpec:
     """Without the comparison that cannot be made, where no original is named; a warning where then nothing else is
     asked."""
     if declaration.keys(*ORIGINAL):
         return gates
     fidelity = gates.get(FidelityGate) or FidelityGate()
-    if not fidelity.skip and fidelity != FidelityGate():
-        message = f"expected no bars of fidelity: {NO_ORIGINAL}"
-        hint = "name it (source: {original: ...}), or declare golden prompts instead"
-        declaration.report(("spec", "gates"), "OptionIgnored", message, hint)
     if not any(isinstance(one, PromptsGate | EmbeddingsGate | SpeechGate) for one in gates.gates):
         hint = (
             "declare golden prompts, or golden texts or recordings of a model for another task: docs/manifests/gates.md"

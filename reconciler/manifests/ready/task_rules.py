@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from reconciler.domain.gate_spec import GateSpec
 from reconciler.domain.targets import CHAT, EMBEDDINGS, SPEECH, TASKS
 from reconciler.manifests.declaration import Declaration
+from reconciler.manifests.gate_schema import DECLARED
 from reconciler.manifests.ready.rules import ORIGINAL
 from reconciler.manifests.schema import ModelManifest
 
@@ -57,16 +58,21 @@ def check_task(declaration: Declaration[ModelManifest], *, ready: bool) -> None:
             declaration.report(("spec", name), "OptionIgnored", message, "delete the field")
 
 
-def gates_of_task(declaration: Declaration[ModelManifest], gates: GateSpec) -> GateSpec:
-    """The gates of a model for this task. One that is declared and cannot judge it is reported."""
+def check_gates_of_task(declaration: Declaration[ModelManifest]) -> None:
+    """Reports each gate that cannot judge a model for this task, whatever else is wrong with it or with others."""
     task = _task(declaration)
+    if "task" in declaration.keys("spec") and declaration.text("spec", "task") != task:
+        return  # it was refused, so nobody knows what the gates are for
     for index in range(len(declaration.texts("spec", "gates"))):
         for name in declaration.keys("spec", "gates", index):
-            unfit = any(one.name == name and task not in one.tasks for one in gates.gates)
-            if unfit:
+            if name in DECLARED and task not in DECLARED[name].tasks and declaration.keys("spec", "gates", index, name):
                 message = f"expected a gate for {task}, got {name}"
                 declaration.report(("spec", "gates", index, name), "OptionIgnored", message, _TASKS[task].golden)
-    return replace(gates, task=task)
+
+
+def gates_of_task(declaration: Declaration[ModelManifest], gates: GateSpec) -> GateSpec:
+    """The gates of a model for this task."""
+    return replace(gates, task=_task(declaration))
 
 
 def _task(declaration: Declaration[ModelManifest]) -> str:
