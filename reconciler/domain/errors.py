@@ -15,6 +15,7 @@ from reconciler.domain.text.escape import one_line
 from reconciler.domain.text.quoting import count_of
 
 T = TypeVar("T")
+U = TypeVar("U")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,16 +55,15 @@ class RaisedOnPurpose(Exception):
     of these is caught before it comes there."""
 
 
-def unless_we_fail(act: Callable[[], T], report: Callable[[str], object]) -> T | None:
-    """What `act` gives. A mistake of ours in it goes to `report` in words, and the caller goes on with None. What is
-    raised on purpose passes, and so does what the machine refuses."""
+def unless_we_fail(act: Callable[[], T], otherwise: Callable[[str], U]) -> T | U:
+    """What `act` gives; for a mistake of ours in it what `otherwise` gives, which gets it in words. What is raised on
+    purpose passes, and so does what the machine refuses."""
     try:
         return act()
     except (RaisedOnPurpose, OSError, MemoryError):
         raise
     except Exception as error:  # noqa: BLE001 - a machine may stop for none of them
-        report(bug_text(error))
-        return None
+        return otherwise(bug_text(error))
 
 
 class InputRefused(Exception):

@@ -3,7 +3,7 @@ only), asks whether the tool chain converts it rightly, and predicts the bytes."
 
 from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cache
+from functools import cache, partial
 
 from reconciler.conversion.architectures import refusal
 from reconciler.conversion.memory import predict_memory
@@ -192,10 +192,7 @@ class _Resolver:
     def model(self, model: Model) -> list[DesiredRelease]:
         before = len(self.problems)
         # A mistake of ours harms the model that brings it up, and no other.
-        wanted = unless_we_fail(
-            lambda: self._model(model), lambda message: self.problems.append(complaints.unexpected(model, message))
-        )
-        wanted = wanted or []
+        wanted = unless_we_fail(partial(self._model, model), partial(self._unread, model))
         resolved = {one.release.precision for one in wanted}
         if model.chooses and resolved:
             self.choosing[model.name] = _choosing(model, resolved)
@@ -203,6 +200,10 @@ class _Resolver:
             if precision not in resolved and not (model.chooses and resolved):
                 self.unresolved[variant_name(model.name, precision)] = self.problems[before]
         return wanted
+
+    def _unread(self, model: Model, message: str) -> list[DesiredRelease]:
+        self.problems.append(complaints.unexpected(model, message))
+        return []
 
     def _model(self, model: Model) -> list[DesiredRelease]:
         if model.remote is None:

@@ -1,6 +1,7 @@
 """`spec.dependsOn` across manifests: each name is that of another declared model, and no chain of them leads back."""
 
 from collections.abc import Iterable, Mapping
+from functools import partial
 
 from reconciler.domain.text.quoting import nearest
 from reconciler.manifests.declaration import Declaration
@@ -17,13 +18,23 @@ def wrongly_dependent(models: Models, declared: Iterable[str]) -> set[str]:
     declared = frozenset(declared)
     depends = {name: [one or "" for one in each.texts(*FIELD)] for name, each in models.items()}
     depends = {name: names for name, names in depends.items() if names}
-    wrong = {name for name, names in depends.items() if _misnames(name, names, declared, models[name])}
+    wrong = {
+        name
+        for name, names in depends.items()
+        if models[name].unless_we_fail(partial(_misnames, name, names, declared, models[name])) is not False
+    }
     circular = _in_circles(depends)
     for name in sorted(circular):
-        path = _circle(name, depends, circular)
-        message = f"expected models that do not depend on this one, got {' -> '.join(path)}"
-        models[name].report((*FIELD, depends[name].index(path[1])), "DependencyCycle", message, "take one of them out")
+        models[name].unless_we_fail(partial(_report_circle, name, depends, circular, models[name]))
     return wrong | circular
+
+
+def _report_circle(
+    name: str, depends: Mapping[str, list[str]], circular: set[str], declaration: Declaration[ModelManifest]
+) -> None:
+    path = _circle(name, depends, circular)
+    message = f"expected models that do not depend on this one, got {' -> '.join(path)}"
+    declaration.report((*FIELD, depends[name].index(path[1])), "DependencyCycle", message, "take one of them out")
 
 
 def _misnames(name: str, names: list[str], declared: frozenset[str], declaration: Declaration[ModelManifest]) -> bool:

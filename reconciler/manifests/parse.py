@@ -63,7 +63,10 @@ def parse(files: Mapping[str, bytes], context: ParseContext, reader: FileReader 
                 policies.append(broken_policy(read.document, file))
         count = sum(is_policy(read.document) for read in found.documents)
         policies += unread_policies(file, files[name], count, damaged=bool(found.problems))
-    policies += map(policy_of, _of(PolicyManifest, declarations))
+    policies += (
+        each.unless_we_fail(partial(policy_of, each)) or broken_policy(each.document, each.file)
+        for each in _of(PolicyManifest, declarations)
+    )
     # Of two documents that take the same name neither gets it: either may be the mistake.
     clashing = {*_same_names(claims, log), *_variant_names(declarations)}
     clashing |= {("Model", name) for name in _wrongly_dependent(declarations, claims)}
@@ -180,15 +183,15 @@ def _labels_of(declarations: list[Declaration[Manifest]], claims: list[Claim]) -
 def _variant_names(declarations: list[Declaration[Manifest]]) -> Iterator[tuple[str, str]]:
     """`phi` at int4 is the variant `phi-int4`; a model of that name would have its id."""
     path = ("metadata", "name")
-    models = [(each.text(*path), each) for each in _of(ModelManifest, declarations)]
-    variants = {
-        variant_name(name, precision): declaration
-        for name, declaration in models
-        for precision in precisions_named(declaration)
-        if name and precision
-    }
+    models = [(name, each) for each in _of(ModelManifest, declarations) if (name := each.text(*path))]
+    variants: dict[str, Declaration[ModelManifest]] = {}
     for name, model in models:
-        if name and (other := variants.get(name)):
+        precisions = model.unless_we_fail(partial(precisions_named, model))
+        variants |= {variant_name(name, precision): model for precision in precisions or () if precision}
+        if precisions is None:
+            yield "Model", name
+    for name, model in models:
+        if other := variants.get(name):
             where = f"{other.file}:{other.document.line(path)}"
             message = f"expected a name of its own, got {name}, which is a variant of the model at {where}"
             model.report(path, "NameCollision", message, "choose another name")
@@ -200,13 +203,17 @@ def _confirmed(declarations: list[Declaration[Manifest]], claims: list[Claim]) -
     is an error, so that a stale one cannot allow a later prune."""
     declared = {claim.name: claim.where for claim in claims if claim.kind == "Model"}
     found: set[str] = set()
-    for confirmation in _of(PruneConfirmationManifest, declarations):
-        names = confirmation.texts("spec", "models")
-        for index, name in enumerate(names):
-            if name in declared:  # guard: a confirmation names nothing that is declared
-                message = f"expected a model that is not declared, got {name}, which is declared at {declared[name]}"
-                hint = "take the name out: that confirmation is over"
-                confirmation.report(("spec", "models", index), "ConfirmedButDeclared", message, hint)
-        if confirmation.manifest:
-            found |= {name for name in names if name and name not in declared}
+    for each in _of(PruneConfirmationManifest, declarations):
+        found |= each.unless_we_fail(partial(_confirmed_by, each, declared)) or set()
     return tuple(sorted(found))
+
+
+def _confirmed_by(confirmation: Declaration[PruneConfirmationManifest], declared: dict[str, str]) -> set[str]:
+    """`declared` is where each model is declared."""
+    names = confirmation.texts("spec", "models")
+    for index, name in enumerate(names):
+        if name in declared:  # guard: a confirmation names nothing that is declared
+            message = f"expected a model that is not declared, got {name}, which is declared at {declared[name]}"
+            hint = "take the name out: that confirmation is over"
+            confirmation.report(("spec", "models", index), "ConfirmedButDeclared", message, hint)
+    return {name for name in names if name and name not in declared} if confirmation.manifest else set()

@@ -5,6 +5,7 @@ import builtins
 import re
 from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -14,8 +15,9 @@ from reconciler.domain.errors import BUG, InputRefused, TemporaryError, unless_w
 from reconciler.domain.manifest import Model
 from reconciler.engine import model_against_source
 from reconciler.engine.planning import take_snapshot
-from reconciler.manifests import model_rules
+from reconciler.manifests import dependency_rules, loader, model_rules, parse, policy_rules
 from reconciler.manifests.declaration import Declaration
+from reconciler.manifests.rollouts import rules as rollout_rules
 from reconciler.manifests.schema import ModelManifest
 from reconciler.sources.folder.guarded_folder import FolderProblems
 from reconciler.sources.git.objects import MirrorBroken
@@ -23,6 +25,7 @@ from reconciler.sources.git.runner import GitFailed
 from reconciler.sources.manifests import load
 from tests.at_rest import opened, serve
 from tests.machine import TestMachine
+from tests.manifests.test_parse import manifest, model, parsed
 
 
 @pytest.fixture
@@ -76,6 +79,40 @@ def test_in_looking_at_a_source(two: TestMachine, monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(model_against_source, "too_long", raising(MirrorBroken("an object is missing")))
     with pytest.raises(MirrorBroken):
         take_snapshot(opened(two), load(str(two.manifests)))
+
+
+# A function that fails once, and one more document that it fails at.
+FAILING: dict[str, tuple[ModuleType, str, str]] = {
+    "the text of a file": (loader, "load", model("other")),
+    "a Policy": (policy_rules, "rules_of", manifest("Policy", "other", "licenses: {deny: [MIT]}")),
+    "a Rollout": (
+        rollout_rules,
+        "_check_rings",
+        manifest("Rollout", "other", "models: [fine]", "rings: [{name: all}]"),
+    ),
+    "a Rollout beside others": (
+        rollout_rules,
+        "_alone",
+        manifest("Rollout", "other", "models: [fine]", "rings: [{name: all}]"),
+    ),
+    "a PruneConfirmation": (parse, "_confirmed_by", manifest("PruneConfirmation", "other", "models: [gone]")),
+    "what a model depends on": (dependency_rules, "_misnames", model("other", "dependsOn: [fine]")),
+    "a circle of dependencies": (dependency_rules, "_circle", model("other", "dependsOn: [other]")),
+    "precisions": (parse, "precisions_named", model("other")),
+}
+
+
+@pytest.mark.parametrize("case", FAILING)
+def test_in_judging_a_document(case: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    module, name, text = FAILING[case]
+    usual, left = getattr(module, name), [fail]
+    monkeypatch.setattr(module, name, lambda *given, **named: left.pop()() if left else usual(*given, **named))
+    found = parsed({"0.yaml": text, "1.yaml": model("fine")})
+    assert [(one.code, one.file) for one in found.problems] == [(BUG, "manifests/0.yaml")]
+    assert [one.name for one in found.models] == ["fine"]
+    left = ["Policy" for one in found.policies if one.broken] + ["Rollout" for one in found.rollouts if one.broken]
+    assert left == [kind for kind in ("Policy", "Rollout") if kind in case]
+    assert (len(found.policies), found.confirmed) == (left.count("Policy"), ())
 
 
 def test_in_reading_a_file_of_a_folder() -> None:

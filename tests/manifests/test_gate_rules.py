@@ -205,6 +205,23 @@ def test_a_golden_file_with_a_mistake_is_one_of_each_model_that_names_it() -> No
     }
 
 
+def test_a_golden_file_in_which_we_fail_is_read_once_and_counts_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked, sound = list[bytes](), a_tone(0.2)
+
+    def fail(data: bytes) -> str:
+        asked.append(data)
+        raise KeyError("nobody thought of this")
+
+    monkeypatch.setattr(golden_files, "refused_recording", fail)
+    monkeypatch.setattr(golden_files, "MOST_BYTES", golden_files.MANIFEST_BYTES + len(sound) + 1)
+    files = {"a.wav": sound, "g.jsonl": LINES.encode()}
+    found, _ = read_with(files, *map(hearing, "abcd"), model("e", WITH_PROMPTS))
+    assert [one.name for one in found.models] == ["e"]
+    assert {one.code for one in found.problems} == {"Bug"}
+    assert {one.file for one in found.problems} == {f"manifests/{number}.yaml" for number in range(4)}
+    assert asked == [sound]
+
+
 def test_all_golden_files_together_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     """The model that names one too many is refused, and no other: not one that names a file that is held already."""
     sound = a_tone(0.2)

@@ -6,8 +6,9 @@ Pure, and of the file's name and bytes alone. So a `FileReader` that is used for
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
-from reconciler.domain.errors import Problem
+from reconciler.domain.errors import BUG, BUG_HINT, Problem, unless_we_fail
 from reconciler.domain.manifest import API_VERSION
 from reconciler.domain.plain_data import grouped
 from reconciler.domain.text.quoting import listed, nearest
@@ -51,8 +52,14 @@ class FileReader:
         """`file` is as problems name it, `name` relative to the folder of manifests."""
         key = file, name, data
         if key not in self._read:
-            self._read[key] = _read_file(file, name, data)
+            self._read[key] = unless_we_fail(partial(_read_file, file, name, data), partial(_unread, file))
         return self._read[key]
+
+
+def _unread(file: str, message: str) -> ReadFile:
+    """A file in which we failed, as one whose text is wrong."""
+    problem = Problem(code=BUG, file=file, message=message, hint=BUG_HINT)
+    return ReadFile(documents=(), foreign=(), problems=(problem,))
 
 
 def _read_file(file: str, name: str, data: bytes) -> ReadFile:

@@ -5,10 +5,11 @@ name it share what is in it, and all of them together are bounded, because they 
 import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Generic, TypeVar
 
 from reconciler.domain import digest
-from reconciler.domain.errors import Problem
+from reconciler.domain.errors import BUG, BUG_HINT, Problem, unless_we_fail
 from reconciler.gates.prompts import CHECKS, GoldenPrompt
 from reconciler.gates.recording import Recording, refused_recording
 from reconciler.manifests.declaration import Declaration, ProblemLog
@@ -81,9 +82,14 @@ class GoldenFiles:
             return False
         if (read := declaration.read(path, kind.hint)) is None:
             return False
+        kind.found[place] = unless_we_fail(partial(kind.read, *read, declaration.log), _unread)
         self._bytes += len(read[0])
-        kind.found[place] = kind.read(*read, declaration.log)
         return True
+
+
+def _unread(message: str) -> Wrong:
+    """A file in which we failed."""
+    return Wrong(code=BUG, message=message, hint=BUG_HINT)
 
 
 def golden_prompt(case: GoldenCase) -> GoldenPrompt:

@@ -6,6 +6,7 @@ a typing error. It stays as `broken`, and what it covers waits.
 
 from collections.abc import Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
+from functools import partial
 
 from reconciler.domain.rollout import Rollout, RolloutOptions
 from reconciler.domain.text.quoting import listed, nearest
@@ -16,6 +17,7 @@ from reconciler.manifests.selector import mismatch
 from reconciler.manifests.selectors.rules import check_selector
 
 Labels = Mapping[str, Mapping[str, str]]  # by model
+INVALID = "it is not valid"
 MODELS, SELECTOR, RINGS, PROMOTED = ("spec", "models"), ("spec", "selector"), ("spec", "rings"), ("spec", "promoted")
 
 
@@ -26,11 +28,21 @@ def rollouts_of(
     and names that two documents have."""
     found: list[Rollout] = []
     for each in declarations:
-        one = _rollout(each, models)
-        if ("Rollout", one.name) in clashing and not one.broken:
-            one = _broken(each, "another Rollout has its name", models)
-        found.append(_alone(one, found, each, models))
+        one = each.unless_we_fail(partial(_judged, each, models, clashing, found))
+        found.append(one or _broken(each, INVALID, models))
     return tuple(sorted(found, key=lambda one: (one.name, one.where)))
+
+
+def _judged(
+    declaration: Declaration[RolloutManifest],
+    models: Labels,
+    clashing: AbstractSet[tuple[str, str]],
+    others: Iterable[Rollout],
+) -> Rollout:
+    one = _rollout(declaration, models)
+    if ("Rollout", one.name) in clashing and not one.broken:
+        one = _broken(declaration, "another Rollout has its name", models)
+    return _alone(one, others, declaration, models)
 
 
 def _rollout(declaration: Declaration[RolloutManifest], models: Labels) -> Rollout:
@@ -40,7 +52,7 @@ def _rollout(declaration: Declaration[RolloutManifest], models: Labels) -> Rollo
     _check_promoted(declaration)
     given = declaration.manifest
     if given is None or len(declaration.log.problems) > before:
-        return _broken(declaration, "it is not valid", models)
+        return _broken(declaration, INVALID, models)
     rollout = Rollout(
         name=given.metadata.name,
         file=declaration.file,
