@@ -1,11 +1,10 @@
 """From a declared model to a `manifest.Model`: the rules that look at more than one field, at paths, at templates."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import fields
 from typing import Any
 
 from reconciler.domain import manifest
-from reconciler.domain.errors import Problem
 from reconciler.domain.gate_spec import GateSpec
 from reconciler.domain.sources.locked import CATALOG, names_of
 from reconciler.domain.targets import CHAT, PRECISIONS, TABLE, ExecutionProvider, honoured_options
@@ -90,17 +89,11 @@ def model_of(
         gates = gates_of_ready(declaration, gates) if gates is not None else None
     given = declaration.manifest
     places = {"source_path": source or "", "adapter_path": adapter, "ready": ready, "original_path": original or ""}
-    # guard: a model goes not on without its gates where another was told what is wrong with them
-    if given is None or len(declaration.log.problems) > before or template is None or gates is None:
-        own = [one for one in declaration.log.problems[before:] if one.file == declaration.file]
-        rest = _rest(declaration, own)
-        if rest is not None and template is not None:
-            known = {
-                "remote": lock.source(rest),
-                "original": lock.original(rest),
-                "gates": GateSpec(task=rest.spec.task),
-            }
-            half_read.append(_model(rest, declaration, template=template, **places, **known))
+    if given is None or len(declaration.log.problems) > before or template is None:
+        half_read += _half_read(declaration, before, template, lock, places)
+        return None
+    if gates is None:  # guard: a model goes not on without its gates where another was told what is wrong with them
+        half_read += _half_read(declaration, before, template, lock, places)
         return None
     if given.spec.task == CHAT and (fixtures := tuple(one for one in template.fixtures if one.asked)):
         gates = gates.with_gate(TemplateGate(fixtures=fixtures))
@@ -108,11 +101,23 @@ def model_of(
     return _model(given, declaration, template=template, gates=gates, **places, **known)
 
 
-def _rest(declaration: Declaration[ModelManifest], own: Sequence[Problem]) -> ModelManifest | None:
-    """What it says apart from its problems, if none of them is about what a look at the source depends on."""
-    if declaration.document.problems or any(one.field.startswith(_NEEDED_FIELDS) for one in own):
-        return None
-    return declaration.manifest or readable_rest(declaration.document, ModelManifest, _NEEDED, GATES)
+def _half_read(
+    declaration: Declaration[ModelManifest],
+    before: int,
+    template: manifest.Template | None,
+    lock: Lock,
+    places: Mapping[str, object],
+) -> Iterator[manifest.Model]:
+    """The model without what is wrong with it, if none of that is about what a look at its source depends on. `before`:
+    the problems that the log held already."""
+    own = (one.field for one in declaration.log.problems[before:] if one.file == declaration.file)
+    if template is None or declaration.document.problems or any(one.startswith(_NEEDED_FIELDS) for one in own):
+        return
+    rest = declaration.manifest or readable_rest(declaration.document, ModelManifest, _NEEDED, GATES)
+    if rest is not None:
+        gates = GateSpec(task=rest.spec.task)
+        remotes = {"remote": lock.source(rest), "original": lock.original(rest)}
+        yield _model(rest, declaration, template=template, gates=gates, **places, **remotes)
 
 
 def _model(given: ModelManifest, declaration: Declaration[ModelManifest], **found: Any) -> manifest.Model:
