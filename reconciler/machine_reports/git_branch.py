@@ -20,7 +20,7 @@ from reconciler.machine_reports.folder import ENDING, MARK_ENDING, MARK_TEXT
 from reconciler.machine_reports.place import LONGEST_ENTRY, LONGEST_SIGNATURE, MOST_ENTRIES, Sent, all_marks
 from reconciler.sources.git.address import Remote, realm
 from reconciler.sources.git.mirror import CommitRefused, Mirror
-from reconciler.sources.git.objects import FILE, Entry, Objects, Tree
+from reconciler.sources.git.objects import FILE, Entry, MirrorBroken, Objects, Tree
 from reconciler.sources.git.process import folder_size
 from reconciler.sources.git.runner import FETCH_TIME, NETWORK, POLL_TIME, Credentials, GitFailed, GitRunner
 
@@ -79,19 +79,29 @@ class ReportBranch:
         return self._sent({entry + ENDING for entry in entries}.__contains__)
 
     def _sent(self, wanted: Callable[[str], bool]) -> Iterator[Sent]:
-        tip = self._fetched(missing_is_empty=False)
-        with Objects(self._git, complete=True) as objects:
-            tree = Tree(objects, tip)
+        with self._newest() as tree:
             files = {entry.name: entry for entry in tree.children(tree.at(""))}
             for name in sorted(filter(wanted, files))[:MOST_ENTRIES]:
                 yield _sent(tree, name, files)
 
     def marks(self) -> Collection[str]:
-        tip = self._fetched(missing_is_empty=False)
-        with Objects(self._git, complete=True) as objects:
-            tree = Tree(objects, tip)
+        with self._newest() as tree:
             names = [entry.name for entry in tree.children(tree.at(""))]
         return all_marks((one.removesuffix(MARK_ENDING) for one in names if one.endswith(MARK_ENDING)), self.name)
+
+    @contextlib.contextmanager
+    def _newest(self) -> Iterator[Tree]:
+        tip = self._fetched(missing_is_empty=False)
+        try:
+            with Objects(self._git, complete=True) as objects:
+                yield Tree(objects, tip)
+        except MirrorBroken as broken:
+            raise self._unreadable(f"{tip[:12]} of {self.name} cannot be read: {broken}") from None
+
+    def _unreadable(self, message: str) -> TemporaryError:
+        """What was fetched may be torn: the next try makes it anew."""
+        system.remove_tree(self._folder, ignore_errors=True)
+        return TemporaryError(message, code="ReportsUnreachable")
 
     def close(self) -> None:
         if self._temporary:
@@ -117,9 +127,7 @@ class ReportBranch:
             )
             return self._git.text("rev-parse", "--verify", TIP)
         except GitFailed as failed:
-            system.remove_tree(self._folder, ignore_errors=True)  # it may be torn: the next try makes it anew
-            message = f"{tip[:12]} of {self.name} cannot be fetched: {failed.complaint}"
-            raise TemporaryError(message, code="ReportsUnreachable") from None
+            raise self._unreadable(f"{tip[:12]} of {self.name} cannot be fetched: {failed.complaint}") from None
 
     @property
     def _packs(self) -> str:

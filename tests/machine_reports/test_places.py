@@ -173,6 +173,23 @@ def _spoil(folder: Path) -> None:
     (folder / "README.md").write_text("ours\n")
 
 
+@pytest.mark.parametrize("kind", ["git"])
+def test_a_copy_of_a_branch_that_rots_is_made_anew(opened: Opener, tmp_path: Path) -> None:
+    report, writer = _sent("edge-7", tmp_path), opened("7")
+    writer.put(report)
+    assert list(writer.each()) == [report]
+    (held,) = tmp_path.glob("writer-7/**/objects")
+    git = ["git", "--git-dir", str(held.parent), "rev-parse", "refs/reconciler/reports:edge-7.json"]
+    name = subprocess.run(git, check=True, capture_output=True, text=True, timeout=60).stdout.strip()
+    for path in (held / "pack").iterdir():  # what was put lies beside them too
+        path.unlink()
+    (held / name[:2] / name[2:]).chmod(0o644)
+    (held / name[:2] / name[2:]).write_bytes(bytes(100))
+    with pytest.raises(TemporaryError, match=r"cannot be read: the object .* is missing"):
+        list(writer.each())
+    assert list(writer.each()) == [report]
+
+
 @pytest.mark.parametrize("page", [1, 2, 100])
 def test_tags_come_page_by_page(page: int, origins: dict[str, str], tmp_path: Path) -> None:
     for name, origin in origins.items():
