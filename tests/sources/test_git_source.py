@@ -612,6 +612,28 @@ def test_a_broken_mirror_is_cloned_anew(
     assert subprocess.run(["git", "-C", machine.mirror, "fsck"], capture_output=True, check=False).returncode == 0
 
 
+def lose(machine: Machine, name: str) -> None:
+    """One object of the mirror."""
+    objects = machine.mirror / "objects"
+    for pack in (objects / "pack").glob("*.pack"):
+        data = pack.read_bytes()
+        for path in (objects / "pack").glob(f"{pack.stem}.*"):  # else git unpacks nothing: it has all of it
+            path.unlink()
+        subprocess.run(["git", "-C", machine.mirror, "unpack-objects", "-q"], input=data, check=True, timeout=60)
+    (objects / name[:2] / name[2:]).unlink()
+
+
+def test_a_commit_that_is_lost_between_two_is_cloned_anew(fleet: Repository, machine: Machine) -> None:
+    """Whether the newest descends from the accepted one cannot be decided then."""
+    machine.follow()
+    for number in (2, 3):
+        fleet.commit(f"number {number}")
+    machine.follow(accept=False)
+    lose(machine, fleet.git("rev-parse", "HEAD~1"))
+    followed = machine.follow()
+    assert (followed.commit, codes(followed), warned(followed)) == (fleet.git("rev-parse", "HEAD"), [], [])
+
+
 @pytest.mark.parametrize("lost", ["HEAD:model", "HEAD:templates/plain.jinja"])
 def test_an_object_that_is_lost_outside_of_the_manifests_is_cloned_anew(
     lost: str, fleet: Repository, machine: Machine
@@ -620,13 +642,7 @@ def test_an_object_that_is_lost_outside_of_the_manifests_is_cloned_anew(
     fleet.write("manifests/plain.yaml", TEMPLATE.format(name="plain", file="../templates/plain.jinja"))
     fleet.commit()
     source = Path(machine.follow().parsed.models[0].source_path)
-    (pack,) = (machine.mirror / "objects" / "pack").glob("*.pack")
-    for path in (pack, pack.with_suffix(".idx")):  # else git unpacks nothing: it has all of it
-        path.rename(machine.mirror / path.name)
-    unpack = ["git", "-C", machine.mirror, "unpack-objects", "-q"]
-    subprocess.run(unpack, input=(machine.mirror / pack.name).read_bytes(), check=True, timeout=60)
-    name = fleet.git("rev-parse", lost)
-    (machine.mirror / "objects" / name[:2] / name[2:]).unlink()
+    lose(machine, fleet.git("rev-parse", lost))
     shutil.rmtree(source)
     followed = machine.follow()
     assert (names(followed), codes(followed), warned(followed)) == (["one"], [], [])

@@ -114,12 +114,14 @@ class Mirror:
             self._git.run("update-ref", self._accepted, commit)
 
     def descends(self, commit: str, ancestor: str) -> bool:
-        """Raises MirrorBroken when that cannot be decided: an error is never a no."""
+        """Raises MirrorBroken or GitFailed when that cannot be decided: an error is never a no."""
         if commit == ancestor:
             return True
         if not self.has(ancestor):
             return False  # the whole history was fetched, and it is not in there
         code = self._git.code("merge-base", "--is-ancestor", ancestor, commit)
+        if code == 1:  # git says so too where it cannot read a commit on the way, and then a walk fails
+            self._git.run("rev-list", "--quiet", commit, f"^{ancestor}")
         if code not in (0, 1):
             raise MirrorBroken(f"git merge-base ended with {code}")
         return code == 0  # guard: only descendants

@@ -163,15 +163,18 @@ class _Following:
         """The branch's commit, if it may be followed."""
         tip = self._mirror.poll()
         commit = self._healed(lambda: self._mirror.fetch(tip, accepted), tip, accepted)
-        if accepted and not self._remote.allow_rewind and not self._mirror.descends(commit, accepted):
+        if accepted and not self._remote.allow_rewind and not self._descends(commit, accepted):
             message = f"{commit} does not descend from {accepted}, which was accepted before: history was rewritten"
             hint = "if that was meant, pass --allow-rewind once"
             raise CommitRefused(message, hint=hint, code="HistoryRewritten")
         self._check_signatures(commit, accepted)
         return commit
 
+    def _descends(self, commit: str, accepted: str) -> bool:
+        return self._healed(lambda: self._mirror.descends(commit, accepted), commit, accepted)
+
     def _check_signatures(self, commit: str, accepted: str) -> None:
-        unsigned = self._mirror.unsigned(commit, accepted)
+        unsigned = self._healed(lambda: self._mirror.unsigned(commit, accepted), commit, accepted)
         if unsigned:
             hint = "sign it with a key of --allowed-signers (or of RECONCILER_GNUPGHOME)"
             message = f"the signature of {unsigned} is missing, or by a key that is not allowed"
