@@ -2,7 +2,7 @@
 
 from collections.abc import Collection, Iterator
 from copy import deepcopy
-from typing import Any, TypeVar, get_args
+from typing import Any, Literal, TypeVar, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
@@ -97,7 +97,7 @@ def _words(detail: ErrorDetails, path: Path, model: type[BaseModel]) -> tuple[st
     if kind == "extra_forbidden":
         return _unknown_field(path, model)
     if kind == "missing":
-        return "MissingField", "expected a value, got nothing", ""
+        return "MissingField", "expected a value, got nothing", _only_value_hint(path, model)
     if kind in ("union_tag_not_found", "union_tag_invalid"):
         return "InvalidValue", f"expected {_forms(path, model)}, got {_got_forms(detail['input'])}", ""
     code, expected = _CONTAINERS.get(kind, ("InvalidValue", "another value"))
@@ -145,13 +145,27 @@ def _unknown_field(path: Path, model: type[BaseModel]) -> tuple[str, str, str]:
     return "UnknownField", f"{expected}, got {shown(str(name))}", hint
 
 
+def _only_value_hint(path: Path, model: type[BaseModel]) -> str:
+    """For a field that can have one value only, such as apiVersion."""
+    *parents, name = path
+    for holder in _models_at(model, tuple(parents)):
+        for field in holder.model_fields.values():
+            if field.alias == name and get_origin(field.annotation) is Literal and len(get_args(field.annotation)) == 1:
+                return f"write `{name}: {get_args(field.annotation)[0]}`"
+    return ""
+
+
 def known_fields(model: type[BaseModel], path: Path) -> list[str]:
     """The names of the fields at `path`, by walking the types; the fields of all forms where there are several."""
+    return list(dict.fromkeys(str(f.alias) for m in _models_at(model, path) for f in m.model_fields.values()))
+
+
+def _models_at(model: type[BaseModel], path: Path) -> list[type[BaseModel]]:
     models = [model]
     for part in (part for part in path if not isinstance(part, int)):  # an index changes nothing
         fields = [f for m in models for f in m.model_fields.values() if f.alias == part]
         models = [inner for f in fields for inner in _models_in(f.annotation)]
-    return list(dict.fromkeys(str(f.alias) for m in models for f in m.model_fields.values()))
+    return models
 
 
 def _models_in(annotation: object) -> Iterator[type[BaseModel]]:

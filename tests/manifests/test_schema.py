@@ -481,6 +481,7 @@ PATTERN = "expected text with {Content} in it, once"
             "expected system, user, assistant or prompt, got User",
             "did you mean user?",
         ),
+        (model().partition("\n")[2], "apiVersion", 1, None, "write `apiVersion: reconciler.foundry/v1alpha1`"),
         (f"{HEAD}Model\nmetadata: {{name: a}}\n", "spec", 1, "expected a value, got nothing", ""),
         (f"{HEAD}Model\nmetadata: {{name: a}}\nspec:\n", "spec", 4, "expected a mapping, got nothing", ""),
         (
