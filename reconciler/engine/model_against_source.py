@@ -15,6 +15,7 @@ from reconciler.domain.text.escape import one_line
 from reconciler.domain.text.quoting import shown
 from reconciler.gates.speech import SpeechGate
 from reconciler.manifests.selector import PROVIDER
+from reconciler.planner.precision_choice import PROVIDER_ABSENT
 from reconciler.templates.lint import renders_nothing
 from reconciler.templates.presets import PRESETS
 
@@ -127,7 +128,7 @@ def absent_provider(model: Model, target: Target, labels: Mapping[str, str]) -> 
     if PROVIDER + name in labels or model.chooses:
         return []
     message = f"it is made for {name}, and this machine has no library of it: it is not loaded here"
-    return [_problem(model, "spec.target", message, absent_provider_hint(name))]
+    return [_problem(model, "spec.target", PROVIDER_ABSENT, message, absent_provider_hint(name))]
 
 
 def short_context(model: Model, source: SourceModel) -> list[Problem]:
