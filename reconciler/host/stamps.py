@@ -33,6 +33,8 @@ HAS_CHANGE_TIME = os.name != "nt"
 class StampBook:
     """One file on disk; a damaged or missing one only means that everything is hashed again."""
 
+    hashes = True
+
     def __init__(self, path: str, entries: dict[str, list[str]]) -> None:
         self._path = path
         self._entries = entries  # stamp -> [digest, the path that last had it]
@@ -193,6 +195,8 @@ def _content_stamp(status: os.stat_result) -> tuple[int, int, int]:
 
 class Unhashed(StampBook):
     """For checks of what a folder is that need no digest of its gigabytes."""
+
+    hashes = False
 
     def digest(self, path: str) -> str:
         return ""

@@ -113,8 +113,12 @@ def judge_kept(remaining: Plan, observed: Observed, before: Conditions, now: str
                 _condition("Reconciling", False, "Settled"),
                 _condition("Stalled", True, held.reason, message),
             ]
-        elif held.reason is Reason.AWAITING_PRECISION:  # as ready as it was
-            found = [_condition("Reconciling", True, held.reason, message)]
+        elif held.reason is Reason.AWAITING_PRECISION:
+            found = [
+                _condition("Ready", True, held.reason, message),
+                _condition("Reconciling", True, held.reason, message),
+                _condition("Stalled", False, "Progressing"),
+            ]
         else:
             continue
         old = before.get(held.variant, {})

@@ -74,9 +74,10 @@ def make_plan(
     repairs = [RepairArtifact(build_key=key, damage=observed.damaged_artifacts[key]) for key in mendable]
     quick, slow = _of_phases(variants, "mend", "release"), _of_phases(variants, "fetch", "convert")
     replaced = _replaced(orphans.outgoing, variants, wanted) if to_the_end else []
-    prunes_held = [hold for hold in prunes_held if hold.variant not in {one.variant for one in replaced}]
     steps = (*repairs, *quick, *prunes, *freed_first, *slow, *replaced)
     ordered, waiting = without_failed_removals(steps, recorded, now)
+    going = {change.variant for change in ordered if isinstance(change, PruneVariant)}
+    prunes_held = [hold for hold in prunes_held if hold.variant not in going]
     unused = plan_unused(desired, observed, recorded, ordered, prunes_held)
     freed, waiting_too = without_failed_removals(unused, recorded, now)
     held = [hold for variant in variants for hold in variant.held]

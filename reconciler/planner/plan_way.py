@@ -5,7 +5,7 @@ Only where nothing less will do: everything else that can be freed is counted fi
 conversion has not failed before, and what goes makes enough room. Meanwhile the model is down, and the plan says so.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from reconciler.domain.changes import Convert, Cost, PruneArtifact, PruneVariant, Pull
@@ -55,14 +55,26 @@ class DeleteFirst:
     def _made_way(
         self, short: VariantPlan, wanted: DesiredRelease, predecessors: Iterable[str], observed: Observed
     ) -> VariantPlan:
-        """`short` does not fit beside its `predecessors`, names of variants. Itself again where nothing may make way,
-        or where that would not be enough."""
-        going = {name: folders for name in predecessors if (folders := _whole_folders(name, observed))}
+        """`short` does not fit beside its `predecessors`, names of variants: the largest goes, and more only where that
+        is not enough. Itself again where nothing may make way, or where all of them would not be enough."""
+        there = [(name, folders) for name in predecessors if (folders := _whole_folders(name, observed))]
+        there.sort(key=lambda one: sum(map(copied, one[1])), reverse=True)
         # guard: nothing makes way where it is not declared
-        if not (short.short_of and wanted.delete_first and going) or why_artifacts_stay(self.desired, observed):
+        if not (short.short_of and wanted.delete_first and there) or why_artifacts_stay(self.desired, observed):
             return short
         if not observed.permissions.activate.may:  # its own work may begin, else it would not be short of anything
             return short
+        tries = (self._without(dict(there[:count]), short, wanted, observed) for count in range(1, len(there) + 1))
+        return next((plan for plan in tries if plan is not None), short)
+
+    def _without(
+        self,
+        going: Mapping[str, Sequence[ServedFolder]],
+        short: VariantPlan,
+        wanted: DesiredRelease,
+        observed: Observed,
+    ) -> VariantPlan | None:
+        """Its plan where these variants make way; None where that would not be enough."""
         prunes = [_prune(name, folders, wanted) for name, folders in going.items()]
         mine = [folder for folders in going.values() for folder in folders]
         bare = _without(mine, with_room_of(observed, prunes))
@@ -70,7 +82,7 @@ class DeleteFirst:
         after = with_more(bare, -sum(change.cost.disk_bytes for change in room_made))
         plan = self.replan(wanted, after)
         if plan.held or not any(isinstance(change, Convert | Pull) for change in plan.changes):
-            return short
+            return None
         if why := why_predecessor_stays(wanted, going, observed):
             return replace(short, held=(replace(short.held[0], message=f"{short.held[0].message}; {why}"),))
         tried, waiting = without_failed_removals((*prunes, *room_made), self.recorded, self.now)

@@ -26,6 +26,7 @@ from reconciler.domain.observed import Observed
 from reconciler.domain.plan import Held
 from reconciler.domain.reasons import Reason
 from reconciler.domain.recorded import Recorded
+from reconciler.domain.text.names import model_of
 from reconciler.planner.plan_variant import VariantPlan
 
 METERED = "the connection is metered"
@@ -39,8 +40,7 @@ def within_windows(
     if not plan.changes:
         return plan
     down = observed.serving(wanted.variant) is None
-    made_way = down and wanted.delete_first and wanted.variant in recorded.high_water
-    repairs = plan.repairs or wanted.override is not None or made_way
+    repairs = plan.repairs or wanted.override is not None or _was_made_way_for(wanted, observed, recorded)
     urgent = repairs or down
     work = next((one for one in plan.changes if isinstance(one, LongWork)), None)
     if work is not None:
@@ -53,6 +53,17 @@ def within_windows(
         changes = (replace(one, urgent=True) if isinstance(one, FetchSource | Pull) else one for one in plan.changes)
         return replace(plan, changes=tuple(changes))
     return _activated_in_time(plan, wanted, observed)
+
+
+def _was_made_way_for(wanted: DesiredRelease, observed: Observed, recorded: Recorded) -> bool:
+    """By its predecessor, or by another precision of its model, of which nothing serves any more."""
+    if not wanted.delete_first or observed.serving(wanted.variant) is not None:
+        return False
+    model = wanted.release.model
+    return wanted.variant in recorded.high_water or (
+        any(model_of(one) == model for one in recorded.high_water)
+        and not any(one.model == model and observed.owns(one.owner) for one in observed.registrations)
+    )
 
 
 def _activated_in_time(plan: VariantPlan, wanted: DesiredRelease, observed: Observed) -> VariantPlan:

@@ -106,8 +106,8 @@ def _needed(orphan: _Served, dependents: list[str]) -> Held:
 def _reasons_to_stay(
     orphan: _Served, desired: Desired, observed: Observed, recorded: Recorded, *, confirm: bool
 ) -> Iterator[tuple[Reason, str]]:
-    """Why this one stays, whatever becomes of the others; the first counts. AwaitingPrecision comes last: it alone lets
-    it make way."""
+    """Why this one stays, whatever becomes of the others; the first counts. Where that is AwaitingPrecision it may make
+    way, if nobody talks to it."""
     if orphan.variant in observed.unreadable:
         yield Reason.UNREADABLE, observed.unreadable[orphan.variant]
     if orphan.model in desired.suspended:
@@ -121,14 +121,14 @@ def _reasons_to_stay(
     alone = orphan.among(recorded.uncorroborated)
     if alone and not confirm:  # guard: a mark alone deletes nothing
         yield Reason.UNRECORDED, f"only the mark in its folder says that {alone} is ours: `apply --confirm` lets it go"
+    # guard: another precision serves until one that is declared does
+    if successors := _successors(orphan, desired, observed):
+        yield Reason.AWAITING_PRECISION, f"it serves until {' or '.join(successors)} does"
     # It would free no byte, and take a model away from a client that talks to it.
     loaded = orphan.among(observed.in_use)
     if loaded and not confirm:
         files = f"another process has files of {loaded} in its memory"
         yield Reason.IN_USE, f"{files}: it goes when that ends, or with --confirm"
-    # guard: another precision serves until one that is declared does
-    if successors := _successors(orphan, desired, observed):
-        yield Reason.AWAITING_PRECISION, f"it serves until {' or '.join(successors)} does"
 
 
 def _ours(observed: Observed, recorded: Recorded) -> dict[str, _Served]:

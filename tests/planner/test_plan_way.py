@@ -8,6 +8,7 @@ import pytest
 from reconciler.domain.desired import DesiredRelease
 from reconciler.domain.failures import RememberedFailure
 from reconciler.domain.machine.facts import StorageLimits
+from reconciler.domain.machine.maintenance_windows import Permission, Permissions
 from reconciler.domain.plan import Plan
 from reconciler.domain.sources.locked import Fetch
 from reconciler.planner.plan import make_plan
@@ -118,9 +119,27 @@ def test_another_precision_makes_way_like_an_earlier_release() -> None:
     prune, artifact, *rest = world(400).plan(want).changes
     assert (prune.variant, prune.makes_way_for, prune.numbers) == ("capitals-int4", "capitals-int8", (1,))
     assert (artifact.action, [one.action for one in rest]) == ("prune", ["convert", "verify", "register"])
+    assert world(400).plan(want).held == ()
     text = plan_text(plan_view(world(400).plan(want)))
     assert "    capitals-int4 is down until capitals-int8 is registered\n" in text
     assert set(world(400).converge(want).serving()) == {"capitals-int8"}
+
+
+def test_of_two_outgoing_ones_one_goes_where_that_is_enough() -> None:
+    both = World().converge(desired(OLD, release(precision="fp16")))
+    for free, gone in ((400, 1), (0, 2)):
+        plan = both.with_observed(disk_free=free).plan(desired(OTHER))
+        assert len({one.variant for one in plan.changes if one.reason == "MakesWay"}) == gone
+        assert "convert" in {one.action for one in plan.changes}
+
+
+def test_its_successor_waits_for_no_window() -> None:
+    want, closed = desired(OTHER), Permission(may=False, message="closed")
+    here = world(400).carry_out(world(400).plan(want).changes[0], want)
+    shut = here.with_observed(disk_free=5000, permissions=Permissions(build=closed, activate=closed))
+    assert [one.action for one in shut.plan(want).changes][:1] == ["convert"]
+    other = World().with_observed(permissions=Permissions(build=closed, activate=closed))
+    assert other.plan(want).changes == ()  # it was never served here
 
 
 def test_not_where_a_third_precision_comes_without_that() -> None:
@@ -156,6 +175,10 @@ def test_why_it_does_not_go_is_said(case: str, said: str) -> None:
     (hold,) = here.plan(desired(want)).held
     assert hold.reason == "DiskInsufficient"
     assert said in hold.message
+    here, want = stays(OTHER)[case]
+    other, outgoing = here.plan(desired(want)).held
+    assert (other.reason, outgoing.reason) == ("DiskInsufficient", "AwaitingPrecision")
+    assert said in other.message
 
 
 def test_the_quota_counts_too() -> None:

@@ -199,7 +199,9 @@ def test_a_precision_that_is_no_longer_named_serves_until_one_that_is_does() -> 
     assert "it serves until capitals-int8 does" in plan.held[0].message
     kept = judge_kept(plan, served.observed, {}, "2027-01-01T00:00:00Z")["capitals-int4"]
     assert {name: (one.status, one.reason) for name, one in kept.items()} == {
+        "Ready": ("True", "AwaitingPrecision"),
         "Reconciling": ("True", "AwaitingPrecision"),
+        "Stalled": ("False", "Progressing"),
         "Serving": ("True", "Registered"),
     }
     rejected = replace(after, wanted=(), unresolved={"capitals-int8": problem()})

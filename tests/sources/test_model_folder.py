@@ -12,8 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from reconciler.host.stamps import StampBook
-from reconciler.sources.folder.model import inspect_adapter, inspect_source
+from reconciler.host.stamps import StampBook, Unhashed
+from reconciler.sources.folder.guarded_folder import Folder
+from reconciler.sources.folder.model import inspect_adapter, inspect_source, look_at_source
 from tests.tiny_models import CHATML, write_qwen2, write_safetensors, write_tokenizer
 
 
@@ -337,3 +338,14 @@ def test_what_can_be_merged_elsewhere_has_a_way_out(adapter: Path, more: dict[st
 def test_a_missing_adapter_folder_is_said(tmp_path: Path) -> None:
     found = inspect_adapter(str(tmp_path / "none"), StampBook.empty())
     assert [problem.code for problem in found.problems] == ["AdapterMissing"]
+
+
+@pytest.mark.parametrize("ready", [False, True])
+def test_a_look_without_digests_is_never_taken_for_one_with_them(capitals: Path, tmp_path: Path, ready: bool) -> None:
+    """A daemon looks so at the source of a model whose manifest is wrong, and with digests once that is mended."""
+    path = shutil.copytree(capitals.parents[1] / "ready-onnx" / "model" if ready else capitals, tmp_path / "model")
+    bare = inspect_source(str(path), Unhashed.empty(), ready=ready)
+    assert {file.digest for file in bare.files} == {""}
+    found = inspect_source(str(path), StampBook.empty(), ready=ready)
+    assert found == look_at_source(Folder(str(path), StampBook.empty()), ready=ready)
+    assert "" not in {file.digest for file in found.files}

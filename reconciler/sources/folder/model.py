@@ -37,16 +37,17 @@ from reconciler.sources.folder.tokenizer_settings import TEMPLATE, TOKENIZER_CON
 _PICKLED = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
 GENERATION = "generation_config.json"
 
-# By path and kind, with the stamps of all its files: a hundred variants of one model look at it once.
-_seen: dict[tuple[str, bool], tuple[object, SourceModel]] = {}
+# By path, kind and whether files were hashed, with the stamps of all files: a hundred variants of one model look at it
+# once. What was not hashed has no digests, and is never taken for what was.
+_seen: dict[tuple[str, bool, bool], tuple[object, SourceModel]] = {}
 
 
 def inspect_source(path: str, stamps: StampBook, *, ready: bool = False) -> SourceModel:
     """Never raises for what the folder holds: see `problems`. `ready`: a ready ONNX folder."""
-    state = _state(path)
-    remembered = _seen.get((path, ready))
+    key, state = (path, ready, stamps.hashes), _state(path)
+    remembered = _seen.get(key)
     if remembered is None or remembered[0] != state:
-        remembered = _seen[path, ready] = (state, look_at_source(Folder(path, stamps), ready=ready))
+        remembered = _seen[key] = (state, look_at_source(Folder(path, stamps), ready=ready))
     return remembered[1]
 
 
