@@ -38,6 +38,36 @@ def graph_of(*tensors: bytes, nodes: tuple[bytes, ...] = ()) -> bytes:
     return b"\x08\x0a" + field(2, b"pytorch") + field(7, inner)
 
 
+def attribute(name: str, value: str | bytes | int) -> bytes:
+    """An AttributeProto of a text or a number."""
+    if isinstance(value, int):
+        return field(5, field(1, name.encode()) + b"\x18" + varint(value))
+    return field(5, field(1, name.encode()) + field(4, value if isinstance(value, bytes) else value.encode()))
+
+
+def context(*more: bytes, **held: str | bytes | int) -> bytes:
+    """A node of what was compiled beforehand. Its kind comes last: no order is promised."""
+    return b"".join((*(attribute(name, value) for name, value in held.items()), *more, field(4, b"EPContext")))
+
+
+OPENVINO_NODE = {"embed_mode": 0, "ep_cache_context": "model.xml", "source": "OpenVINOExecutionProvider"}
+QNN_NODE = {"embed_mode": 0, "ep_cache_context": "model_qnn.bin", "source": "QNN"}
+_PROVIDERS = {"OpenVINO": {"device_type": "NPU", "enable_causallm": "True"}, "QNN": {"backend_type": "htp"}}
+
+
+def write_compiled(folder: Path, provider: str, *nodes: bytes) -> Path:
+    """The same, compiled for an NPU: the graph holds nothing but that."""
+    write_ready(folder)
+    options = [{provider: _PROVIDERS.get(provider, {})}]
+    settings = {"model.eos_token_id": 2, "model.decoder.session_options.provider_options": options}
+    (folder / GENAI).write_bytes(edited(settings))
+    (folder / GRAPH).write_bytes(graph_of(nodes=nodes))
+    (folder / DATA).unlink()
+    for name in ("model.xml", "model.bin", "model_qnn.bin"):
+        (folder / name).write_bytes(b"compiled")
+    return folder
+
+
 AUDIO = "audio_processor_config.json"
 STFT = {"n_fft": 400, "frame_length": 400, "hop_length": 160}
 MEL = {"chunk_size": 30, "hop_length": 160, "n_fft": 400, "n_mel": 80}

@@ -74,7 +74,10 @@ class ExecutionProvider:
 
     `library` is part of the file name by which it is found among the packages of ONNX Runtime, "" where it is in each
     of them. `genai_name` is how `provider_options` of genai_config.json call it, "" where they do not, and
-    `genai_options` are the options that builders write for it: those of 0.14.1 and 0.18.0, and of published folders.
+    `genai_options` are the options that builders write for it, each with the pattern that its whole value matches:
+    those of 0.14.1 and 0.18.0, of Olive's recipes and of published folders. None can name a library, a device file or
+    a file outside of the folder. `contexts` is the form of what was compiled for it beforehand and lies beside the
+    graph (ContextForm), "" where none is known.
 
     `converted` is whether models are converted for it: each precision was tried with the pinned tools, and what came
     out was compared with its source by the processor. `unfit` (which are not made) and `slow` are by precision. With
@@ -87,7 +90,8 @@ class ExecutionProvider:
     device: str
     library: str = ""
     genai_name: str = ""
-    genai_options: frozenset[str] = frozenset()
+    genai_options: Mapping[str, str] = field(default_factory=dict)
+    contexts: str = ""
     converted: bool = False
     unfit: Mapping[str, Unfit] = field(default_factory=dict)
     slow: Mapping[str, Unfit] = field(default_factory=dict)
@@ -101,6 +105,18 @@ class ExecutionProvider:
         """What can be made for it."""
         return tuple(one for one in TABLE if self.converted and one not in self.unfit)
 
+
+# Values of options in genai_config.json. The names of libraries are those that onnxruntime-qnn brings beside itself.
+_ANY_WORD, _FLAG, _NUMBER = r"(?s).*", "[01]", r"\d{1,6}"
+_LENGTH = rf'"(?:MAX_PROMPT_LEN|MIN_RESPONSE_LEN)" *: *(?:"{_NUMBER}"|{_NUMBER})'
+_QNN_MODES = (
+    "burst|balanced|default|high_performance|high_power_saver|low_balanced|low_power_saver|power_saver|"
+    "extreme_power_saver|sustained_high_performance"
+)
+
+# Forms of what was compiled beforehand. OPENVINO_IR: a model of OpenVINO's own, called as the graph is, in two files;
+# QNN_BINARY: one of Qualcomm's, within the graph or in a file beside it that the graph names.
+OPENVINO_IR, QNN_BINARY = "openvino-ir", "qnn-binary"
 
 _FOR_CUDA_ALONE = Unfit(why="Olive makes it for CUDAExecutionProvider alone", instead="fp16 takes as much")
 _LOSES_ITS_CACHE = Unfit(
@@ -132,23 +148,55 @@ PROVIDERS = (
         device="gpu",
         library="onnxruntime_providers_cuda",
         genai_name="cuda",
-        genai_options=frozenset({"enable_cuda_graph", "enable_skip_layer_norm_strict_mode"}),
+        genai_options=dict.fromkeys(("enable_cuda_graph", "enable_skip_layer_norm_strict_mode"), _ANY_WORD),
         converted=True,
         unfit={"fp32": _LOSES_ITS_CACHE},
         ignored=frozenset({"accuracy_level"}),  # its kernels read none
     ),
     ExecutionProvider(name="TensorrtExecutionProvider", device="gpu", library="onnxruntime_providers_tensorrt"),
-    ExecutionProvider(name="OpenVINOExecutionProvider", device="npu", library="onnxruntime_providers_openvino"),
-    ExecutionProvider(name="QNNExecutionProvider", device="npu", library="onnxruntime_providers_qnn"),
+    ExecutionProvider(
+        name="OpenVINOExecutionProvider",
+        device="npu",
+        library="onnxruntime_providers_openvino",
+        genai_name="OpenVINO",
+        genai_options={
+            # One device: what of AUTO, HETERO or MULTI computes, no profile tells, and the plug-in takes none of them.
+            "device_type": "CPU|GPU|NPU",
+            "enable_causallm": "True|False",
+            "load_config": rf' *\{{ *"NPU" *: *\{{ *{_LENGTH}(?: *, *{_LENGTH})? *\}} *\}} *',
+        },
+        contexts=OPENVINO_IR,
+    ),
+    ExecutionProvider(
+        name="QNNExecutionProvider",
+        device="npu",
+        library="onnxruntime_providers_qnn",
+        genai_name="QNN",
+        genai_options={
+            "backend_path": r"QnnHtp\.dll|libQnnHtp\.so",
+            "backend_type": "htp",
+            "htp_performance_mode": _QNN_MODES,
+            "htp_graph_finalization_optimization_mode": "[0-3]",
+            "soc_model": _NUMBER,
+            "vtcm_mb": _NUMBER,
+            "enable_htp_shared_memory_allocator": _FLAG,
+        },
+        contexts=QNN_BINARY,
+    ),
     ExecutionProvider(name="ROCMExecutionProvider", device="gpu", library="onnxruntime_providers_rocm"),
     ExecutionProvider(name="MIGraphXExecutionProvider", device="gpu", library="onnxruntime_providers_migraphx"),
-    ExecutionProvider(name="VitisAIExecutionProvider", device="npu", library="onnxruntime_providers_vitisai"),
+    ExecutionProvider(
+        name="VitisAIExecutionProvider",
+        device="npu",
+        library="onnxruntime_providers_vitisai",
+        genai_name="VitisAI",  # without options: `config_file` names plug-ins, and `external_ep_libray` is a library
+    ),
     ExecutionProvider(
         name="DmlExecutionProvider",
         device="gpu",
         library="directml",
         genai_name="dml",
-        genai_options=frozenset({"enable_graph_capture"}),
+        genai_options={"enable_graph_capture": _ANY_WORD},
         converted=True,
         unfit={
             "fp32": Unfit(why="the builder stops at its attention mask", instead="fp16 takes half of it"),
@@ -161,8 +209,8 @@ PROVIDERS = (
         device="gpu",
         library="onnxruntime_providers_webgpu",
         genai_name="webgpu",
-        genai_options=frozenset(
-            {"enableGraphCapture", "validationMode", "multiRotaryCacheConcatOffset", "forceCpuNodeNames"}
+        genai_options=dict.fromkeys(
+            ("enableGraphCapture", "validationMode", "multiRotaryCacheConcatOffset", "forceCpuNodeNames"), _ANY_WORD
         ),
         converted=True,
         unfit={"bf16": _FOR_CUDA_ALONE},
@@ -173,7 +221,7 @@ PROVIDERS = (
         device="gpu",
         library="onnxruntime_providers_nv_tensorrt_rtx",
         genai_name="NvTensorRtRtx",
-        genai_options=frozenset({"enable_cuda_graph", "multi_rotary_cache_concat_offset"}),
+        genai_options=dict.fromkeys(("enable_cuda_graph", "multi_rotary_cache_concat_offset"), _ANY_WORD),
         converted=True,
         unfit={
             "fp32": _LOSES_ITS_CACHE,
@@ -242,12 +290,23 @@ def named_in_genai(name: str) -> ExecutionProvider | None:
 def provider_of(config: dict[str, Any]) -> ExecutionProvider:
     """The one that a checked genai_config.json asks for first; the CPU's where it asks for none. Raises KeyError for
     one that is not known."""
-    decoder = config.get("model", {}).get("decoder", {})
-    asked = [name for one in decoder.get("session_options", {}).get("provider_options", ()) for name in one]
-    found = named_in_genai(asked[0]) if asked else DEFAULT_PROVIDER
+    name, _ = _asked(config)
+    found = named_in_genai(name) if name is not None else DEFAULT_PROVIDER
     if found is None:
-        raise KeyError(asked[0])
+        raise KeyError(name)
     return found
+
+
+def device_of(config: dict[str, Any]) -> str:
+    """Of that provider, in Foundry Local's words. OpenVINO has several, and takes the CPU where none is asked for."""
+    found, (_, options) = provider_of(config), _asked(config)
+    return str(options.get("device_type", "CPU")).lower() if found.contexts == OPENVINO_IR else found.device
+
+
+def _asked(config: dict[str, Any]) -> tuple[str | None, dict[str, Any]]:
+    """The name of the provider that is asked for first, and its options."""
+    options = config.get("model", {}).get("decoder", {}).get("session_options", {}).get("provider_options", ())
+    return next((asked for one in options for asked in one.items()), (None, {}))
 
 
 # What a model is for, in Foundry Local's own words: a registration carries one, and it decides by which client a model

@@ -121,6 +121,14 @@ def other_provider(model: Model, source: SourceModel) -> list[Problem]:
     return [_problem(model, "spec.target", "TargetDiffers", message, hint)]
 
 
+def compiled_beforehand(model: Model, source: SourceModel) -> list[Problem]:
+    """What is in the form of one processor's compiler is computed by that alone: no tool of ours reads its weights."""
+    if not source.compiled or not (model.original or model.original_path):
+        return []
+    message = f"it holds what was compiled for {source.provider}, which nothing here compares with its original"
+    return [_problem(model, "spec.source.original", "OptionIgnored", message, "leave `original` out; ask by `prompts`")]
+
+
 def absent_provider(model: Model, target: Target, labels: Mapping[str, str]) -> list[Problem]:
     """Said before hours of conversion. It goes by files alone, so the rehearsal asks the runtime itself. A precision is
     not chosen without its provider, and that says it then."""

@@ -66,7 +66,7 @@ def recipe_of(model: Model, source: SourceModel, adapter: str | None, precision:
 def _target(model: Model, source: SourceModel) -> Target:
     """A ready ONNX model says itself what it is for."""
     found = next((one for one in PROVIDERS if one.name == source.provider), None)
-    return Target(device=found.device, execution_provider=found.name) if found else model.target
+    return Target(device=source.device or found.device, execution_provider=found.name) if found else model.target
 
 
 def template_of(model: Model, source: SourceModel, adapter: SourceAdapter | None) -> str | None:

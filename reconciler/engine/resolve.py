@@ -234,6 +234,7 @@ class _Resolver:
         problems += complaints.unrenderable(model, template) if template else []
         problems += complaints.too_long(model, source)
         problems += complaints.other_provider(model, source)
+        problems += complaints.compiled_beforehand(model, source)
         problems += [] if problems else self._distrusted(model)
         original, original_problems = self._original(model)
         problems += original_problems

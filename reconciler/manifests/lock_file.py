@@ -30,6 +30,7 @@ from reconciler.domain.sources.locked import (
     names_of,
 )
 from reconciler.domain.sources.model_card import ModelCard
+from reconciler.domain.sources.source_model import COMPILED
 from reconciler.domain.text.names import camel
 from reconciler.domain.text.quoting import listed, shown
 from reconciler.host.codec import Codec, Misformed, parse_json
@@ -96,6 +97,10 @@ def _check(source: LockedSource, place: str) -> None:
     for name in _ELSEWHERE:
         if getattr(source, name) is not None:
             raise LockInvalid(f"{place}{name}: expected no field of this name")
+    for index, file in enumerate(source.files):
+        # guard: what ends as a pickle is locked for a ready model alone
+        if not source.ready and file.path.endswith(COMPILED):
+            raise LockInvalid(f"{place}files[{index}].path: expected the name of a safe file, got {shown(file.path)}")
     kinds = READY_KINDS if source.ready else {name: one for name, one in REMOTE_KINDS.items() if name != CATALOG}
     if source.kind not in kinds:
         raise LockInvalid(f"expected a source of the kind {listed(kinds)}, got {shown(source.kind)}")

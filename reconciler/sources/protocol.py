@@ -16,6 +16,7 @@ from reconciler.domain.sources.locked import LockedFile, LockedSource
 from reconciler.domain.sources.model_card import ModelCard
 from reconciler.domain.sources.model_config import architecture_of
 from reconciler.domain.sources.source_model import (
+    COMPILED,
     INDEX,
     ONNX_DATA,
     ONNX_GRAPH,
@@ -43,7 +44,7 @@ class CachedSource:
 
 def unseen(source: LockedSource) -> SourceModel:
     """Stands for a source that was never here: all that is known of it is what the lock holds."""
-    endings = (ONNX_GRAPH, *ONNX_DATA) if source.ready else (".safetensors",)
+    endings = (ONNX_GRAPH, *ONNX_DATA, *COMPILED) if source.ready else (".safetensors",)
     weights = sum(file.size for file in source.files if file.path.endswith(endings))
     return SourceModel(path="", digest=source.digest, weight_bytes=weights, known=False, ready=source.ready)
 

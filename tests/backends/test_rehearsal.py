@@ -11,11 +11,13 @@ from threading import Thread
 
 import pytest
 
+from reconciler.backends.foundry.decoding import LAST_PLACES
 from reconciler.backends.foundry.foundry import DEFAULT_LIMITS, Foundry, TimeLimits
 from reconciler.backends.foundry.index import read_index
 from reconciler.domain.errors import ReconcilerError, RehearsalFailed, RuntimeUnavailable
 from reconciler.domain.measured import Measured, Measurements, Numbers
 from reconciler.domain.verdict import SUCCESSFUL
+from reconciler.gates.decoding import DEFAULT_BARS
 from reconciler.gates.load import LoadGate, fell_back
 from reconciler.gates.runtime import Rehearsal
 from reconciler.host import cage
@@ -77,7 +79,7 @@ def ask_for(folder: Path, options: list[object]) -> None:
     path.write_text(json.dumps(config))
 
 
-@pytest.mark.parametrize("provider", ["cuda", "webgpu", "DML", "NvTensorRtRtx"])
+@pytest.mark.parametrize("provider", ["cuda", "webgpu", "DML", "NvTensorRtRtx", "OpenVINO", "qnn", "VitisAI"])
 def test_what_is_made_for_other_hardware_waits_for_it(rehearsal: Rehearsal, candidate: Path, provider: str) -> None:
     """A person can bring that without any change in git: it is tried again."""
     ask_for(candidate, [{provider: {}}])
@@ -99,6 +101,29 @@ def test_the_runtime_tells_which_providers_compute(catalog: Path, candidate: Pat
 @pytest.fixture
 def candidate(tmp_path: Path, model: Path) -> Path:
     return Path(shutil.copytree(model, tmp_path / "candidate"))
+
+
+def only_last(path: Path) -> None:
+    """The graph gives the logits after the last token alone, as OpenVINO's models do."""
+    import onnx
+
+    graph = onnx.load(path, load_external_data=False)
+    for node in graph.graph.node:
+        node.output[:] = [name.replace("logits", "all_logits") for name in node.output]
+    for name, value in {"begin": -1, "end": 1 << 62, "axis": 1}.items():
+        graph.graph.initializer.append(onnx.helper.make_tensor(name, onnx.TensorProto.INT64, [1], [value]))
+    graph.graph.node.append(onnx.helper.make_node("Slice", ["all_logits", "begin", "end", "axis"], ["logits"]))
+    (logits,) = (one for one in graph.graph.output if one.name == "logits")
+    logits.type.tensor_type.shape.dim[1].dim_value = 1
+    onnx.save(graph, path)
+
+
+def test_where_there_are_the_last_logits_alone_a_few_places_are_compared(candidate: Path, tmp_path: Path) -> None:
+    only_last(candidate / "model.onnx")
+    with Foundry(str(tmp_path / "catalog"), scratch=str(tmp_path / "scratch"), log=str(tmp_path / "log")) as runtime:
+        decoded, _ = runtime.decode("last:1", str(candidate), {}, 0, None)
+    assert decoded.positions == LAST_PLACES
+    assert decoded.median_kl < DEFAULT_BARS["int4"]
 
 
 def test_a_whole_candidate_is_measured_and_forgotten(rehearsal: Rehearsal, catalog: Path, candidate: Path) -> None:

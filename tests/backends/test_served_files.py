@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from reconciler.backends.foundry.genai_config import genai_config
+from reconciler.backends.foundry.genai_config import check, genai_config
 from reconciler.backends.foundry.served_files import kept_files, written_files
 from reconciler.domain.digest import StoredFile, of_bytes
 from reconciler.domain.errors import PermanentError
@@ -127,6 +127,17 @@ def test_what_the_builder_writes_passes_unchanged(changes: dict[str, Any]) -> No
     assert genai_config(text, Generation()) == json.loads(text)
 
 
+# As Olive's recipes write it.
+LENGTHS = '{"NPU":{"MAX_PROMPT_LEN":"4096","MIN_RESPONSE_LEN":"128"}}'
+OPENVINO = {"device_type": "NPU", "enable_causallm": "True", "load_config": LENGTHS}
+QNN = {
+    "backend_path": "QnnHtp.dll",
+    "htp_performance_mode": "burst",
+    "htp_graph_finalization_optimization_mode": "3",
+    "soc_model": "60",
+}
+
+
 @pytest.mark.parametrize(
     ("name", "options", "provider"),
     [
@@ -142,10 +153,17 @@ def test_what_the_builder_writes_passes_unchanged(changes: dict[str, Any]) -> No
             "NvTensorRTRTXExecutionProvider",
         ),
         ("nvtensorrtrtx", {}, "NvTensorRTRTXExecutionProvider"),
+        ("OpenVINO", OPENVINO, "OpenVINOExecutionProvider"),
+        ("OpenVINO", {"device_type": "GPU"}, "OpenVINOExecutionProvider"),
+        ("openvino", {"load_config": '{ "NPU": { "MIN_RESPONSE_LEN": 512 } }'}, "OpenVINOExecutionProvider"),
+        ("qnn", QNN, "QNNExecutionProvider"),
+        ("QNN", {"backend_type": "htp", "vtcm_mb": "8"}, "QNNExecutionProvider"),
+        ("VitisAI", {}, "VitisAIExecutionProvider"),
     ],
 )
 def test_a_published_folder_for_a_provider_passes_unchanged(name: str, options: dict[str, str], provider: str) -> None:
-    text = edited({f"{SESSION}.provider_options": [{name: options}]})
+    levels = {f"{SESSION}.graph_optimization_level": "ORT_DISABLE_ALL"}
+    text = edited({f"{SESSION}.provider_options": [{name: options}], **levels})
     assert genai_config(text, Generation(), provider) == json.loads(text)
 
 
@@ -156,6 +174,7 @@ REFUSED = {
         "model.decoder.session_options.provider_options",
         [{"qnn": {"backend_path": "evil.so"}}],
     ),
+    "an optimization that is none": ("model.decoder.session_options.graph_optimization_level", "ORT_ENABLE_EVIL"),
     "a provider that is not verified": ("model.decoder.session_options.provider_options", [{"cuda": {}}]),
     "a provider that the runtime does not read so": ("model.decoder.session_options.provider_options", [{"CUDA": {}}]),
     "a provider that is not there": ("model.decoder.session_options.provider_options", [{"": {}}]),
@@ -181,6 +200,35 @@ def test_anything_else_is_refused_by_name(path: str, value: object) -> None:
         genai_config(edited({path: value}), Generation())
     assert caught.value.code == "GenaiConfigRefused"
     assert path in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("QNN", {"backend_path": "C:/QnnHtp.dll"}),
+        ("QNN", {"backend_path": "QnnHtp.dll\n"}),
+        ("QNN", {"backend_path": "./libQnnHtp.so"}),
+        ("QNN", {"backend_type": "saver"}),
+        ("QNN", {"qnn_saver_path": "QnnSaver.dll"}),
+        ("QNN", {"op_packages": "Add:evil.so:Interface"}),
+        ("QNN", {"profiling_file_path": "/etc/cron.d/x"}),
+        ("QNN", {"soc_model": "60;x"}),
+        ("OpenVINO", {"device_type": "HETERO:NPU,CPU"}),
+        ("OpenVINO", {"device_type": "AUTO"}),
+        ("OpenVINO", {"cache_dir": "cache"}),
+        ("OpenVINO", {"load_config": "/etc/openvino.json"}),
+        ("OpenVINO", {"load_config": '{"GPU":{"CONFIG_FILE":"kernels.xml"}}'}),
+        ("OpenVINO", {"load_config": '{"NPU":{"MAX_PROMPT_LEN":"1","CACHE_DIR":"/x"}}'}),
+        ("OpenVINO", {"load_config": {"NPU": {}}}),
+        ("VitisAI", {"config_file": "vaip_llm.json"}),
+        ("VitisAI", {"external_ep_libray": "evil.dll"}),
+        ("RyzenAI", {}),
+        ("MIGraphX", {}),
+    ],
+)
+def test_options_of_a_provider_have_values_that_are_known(name: str, options: dict[str, object]) -> None:
+    with pytest.raises(PermanentError, match=f"provider_options: {'[.]'.join((name, *options))}: (not|unexpected)"):
+        check(json.loads(edited({f"{SESSION}.provider_options": [{name: options}]})))
 
 
 @pytest.mark.parametrize("text", [b"", b"{", b"[]", b"null", b"\xff", b"[" * 100_000])
@@ -307,6 +355,15 @@ def test_weights_and_tokenizer_are_served_and_all_other_templates_are_not() -> N
         "model_config.json",
     }
     assert {file.path for file in kept_files(artifact(*served, *dropped))} == served
+
+
+@pytest.mark.parametrize("provider", ["OpenVINOExecutionProvider", "QNNExecutionProvider"])
+def test_what_was_compiled_is_served_for_its_provider(provider: str) -> None:
+    """For every other one a file of that name is no weight (below)."""
+    served = {"model.onnx", "model.xml", "model.bin"}
+    assert {file.path for file in kept_files(artifact(*served), provider)} == served
+    with pytest.raises(PermanentError, match=r"model\.so"):
+        kept_files(artifact(*served, "model.so"), provider)
 
 
 @pytest.mark.parametrize(

@@ -21,11 +21,16 @@ from tests.ready_onnx import (
     GRAPH,
     HEARD_BY,
     MEL,
+    OPENVINO_NODE,
+    QNN_NODE,
     STFT,
+    attribute,
+    context,
     field,
     graph_of,
     step,
     tensor,
+    write_compiled,
     write_hearing,
     write_ready,
 )
@@ -138,6 +143,50 @@ def test_what_is_wrong_with_it_has_one_code(tmp_path: Path, name: str) -> None:
     assert "\n" not in problem.message
     assert problem.file.startswith("model/")
     assert (found.digest, found.files) == ("", ())
+
+
+OV, HTP = OPENVINO_NODE, QNN_NODE
+COMPILED: dict[str, tuple[str, bytes]] = {
+    "a model above": ("OpenVINO", context(**OV | {"ep_cache_context": "../model.xml"})),
+    "a model of another name": ("OpenVINO", context(**OV | {"ep_cache_context": "other.xml"})),
+    "a model of OpenVINO within the graph": ("OpenVINO", context(**OV | {"embed_mode": 1})),
+    "a binary above": ("QNN", context(**HTP | {"ep_cache_context": "../model_qnn.bin"})),
+    "a binary of the machine": ("QNN", context(**HTP | {"ep_cache_context": "/etc/x.bin"})),
+    "a binary on a drive": ("QNN", context(**HTP | {"ep_cache_context": "C:\\x.bin"})),
+    "a library": ("QNN", context(**HTP | {"ep_cache_context": "evil.so"})),
+    "a binary of a number": ("QNN", context(**HTP | {"ep_cache_context": 7})),
+    "a binary without a mode": ("QNN", context(ep_cache_context="model_qnn.bin", source="QNN")),
+    "a file of Genie's": ("QNN", context(**HTP, ep_context_type="dlc", ep_dlc_context="model.dlc")),
+    "a graph beside": ("QNN", context(**HTP, onnx_model_filename="../model.onnx")),
+    "one of another provider": ("QNN", context(**HTP | {"source": "OpenVINOExecutionProvider"})),
+    "one of nobody": ("QNN", context(embed_mode=1, ep_cache_context="x")),
+    "one for a provider that takes none": ("VitisAI", context(**HTP | {"source": "VitisAI"})),
+    "one for the CPU": ("CPU", context(**HTP)),
+    "for the NPU nothing that is compiled": ("OpenVINO", b""),
+}
+
+
+@pytest.mark.parametrize("name", COMPILED)
+def test_what_is_compiled_in_a_way_that_is_not_known_has_one_code(tmp_path: Path, name: str) -> None:
+    provider, node = COMPILED[name]
+    folder = write_compiled(tmp_path / "model", provider, node)
+    if provider == "CPU":
+        config(session_options={})(folder)
+    assert codes(folder) == ["CompiledRefused"]
+
+
+def test_a_compiled_model_is_whole(tmp_path: Path) -> None:
+    folder = write_compiled(tmp_path / "model", "OpenVINO", context(**OV))
+    gone("model.bin")(folder)
+    assert codes(folder) == ["OnnxFileMissing"]
+    (folder / "model.bin").symlink_to("/etc/passwd")
+    assert codes(folder) == ["LinkLeadsOut"]
+    (folder / GRAPH).write_bytes(graph_of(nodes=(context(attribute("source", "QNN"), **OV),)))
+    assert codes(folder) == ["OnnxInvalid"]  # which of the two counts?
+
+
+def codes(folder: Path) -> list[str]:
+    return [one.code for one in inspect_source(str(folder), StampBook.empty(), ready=True).problems]
 
 
 def audio(*steps: object, **beside: object) -> Break:

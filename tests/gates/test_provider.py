@@ -7,6 +7,7 @@ from typing import Any, cast
 
 import pytest
 
+from reconciler.backends.foundry.providers import is_heavy
 from reconciler.domain.errors import RuntimeUnavailable
 from reconciler.domain.measured import Answer, ComputedBy, Measured
 from reconciler.gates.load import LoadGate, fell_back
@@ -34,6 +35,7 @@ def by(provider: str, operators: int, heavy: int) -> ComputedBy:
         pytest.param([by(GPU, 29, 10)], True, id="all of it"),
         pytest.param([by(CPU, 4, 0), by(GPU, 25, 10)], True, id="all that is heavy"),
         pytest.param([by(CPU, 3, 0), by(GPU, 1, 0)], True, id="a whole graph in one operator of its own"),
+        pytest.param([by(CPU, 5, 1), by(GPU, 1, 1)], True, id="a whole graph in one operator, and the CPU the last"),
         pytest.param([by(CPU, 29, 10)], False, id="nothing of it"),
         pytest.param([by(CPU, 25, 9), by(GPU, 4, 1)], False, id="only some of what is heavy"),
         pytest.param([by(OTHER, 29, 10)], False, id="another provider"),
@@ -42,6 +44,18 @@ def by(provider: str, operators: int, heavy: int) -> ComputedBy:
 )
 def test_the_declared_provider_does_the_work(computed: list[ComputedBy], runs: bool) -> None:
     assert (fell_back(GPU, computed) == "") is runs
+
+
+@pytest.mark.parametrize(
+    ("kind", "heavy"),
+    [
+        *(("MatMulNBits", True), ("Gather", False), ("SimplifiedLayerNormalization", False)),
+        # As the providers call what they compile into one.
+        *(("EPContext", True), ("OpenVINO-EP-subgraph_1", True), ("QNN_8136_1", True), ("vitis_ai_ep_0", True)),
+    ],
+)
+def test_what_a_provider_compiled_into_one_is_heavy(kind: str, heavy: bool) -> None:
+    assert is_heavy(kind) is heavy
 
 
 def candidate(folder: Path, options: list[Any], computed: tuple[ComputedBy, ...]) -> RegisteredCandidate:

@@ -179,8 +179,10 @@ def test_which_files_are_taken(name: str, default: bool, every_json: bool, ready
 def test_a_signed_file_that_no_earlier_version_locked_need_not_be_locked() -> None:
     """Or a source that was trusted is not, because of a file that its model does not read. Where it does, a look at the
     model says that it is missing. Who adds a file adds it to those of later."""
-    name, ready = "audio_processor_config.json", replace(SOURCE, ready=True)
-    assert (ready.includes(name), ready.expects(name)) == (True, False)
+    ready = replace(SOURCE, ready=True)
+    for name in ("audio_processor_config.json", "openvino_model.xml", "openvino_model.bin", "context_3_ctx_qnn.bin"):
+        assert (SOURCE.includes(name), ready.includes(name), ready.expects(name)) == (False, True, False)
+    name = "audio_processor_config.json"
     assert replace(ready, include=("*.json",)).expects(name)
     tokenizers = "added_tokens.json chat_template.jinja merges.txt special_tokens_map.json tokenizer.json"
     tokenizers += " tokenizer.model tokenizer_config.json vocab.json vocab.txt"

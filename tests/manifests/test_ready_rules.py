@@ -14,7 +14,7 @@ from reconciler.manifests.parsed import Parsed
 from reconciler.sources.manifests import load
 from tests.backends.test_served_files import edited
 from tests.machine import TestMachine
-from tests.ready_onnx import GENAI, write_ready
+from tests.ready_onnx import GENAI, OPENVINO_NODE, context, write_compiled, write_ready
 
 PROMPTS = "  gates: [{prompts: {cases: [{prompt: Hello, contains: Hi}]}}]\n"
 
@@ -58,6 +58,16 @@ def test_it_says_itself_what_it_is_for(tmp_path: Path) -> None:
     assert wanted.release.recipe.as_is
     config.write_bytes(edited({}))  # it is for the CPU, and the manifest counts on a GPU
     assert [one.code for one in resolve(declared, StampBook.empty()).problems] == ["TargetDiffers"]
+
+
+def test_what_was_compiled_is_not_compared(tmp_path: Path) -> None:
+    (tmp_path / "fleet" / "whole").mkdir(parents=True)
+    found = parsed(tmp_path, source="{onnx: {path: ../model}, original: {path: ../whole}}", more=PROMPTS)
+    (model,) = found.models
+    shutil.rmtree(model.source_path)
+    write_compiled(Path(model.source_path), "OpenVINO", context(**OPENVINO_NODE))
+    problems = resolve(found, StampBook.empty()).problems
+    assert ("spec.source.original", "OptionIgnored") in [(one.field, one.code) for one in problems]
 
 
 def test_golden_prompts_are_wanted(tmp_path: Path) -> None:

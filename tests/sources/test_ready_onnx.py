@@ -2,16 +2,31 @@
 
 import io
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from reconciler.domain.errors import ConversionFailed
 from reconciler.host.stamps import StampBook
+from reconciler.sources.facts import model_facts, read_model_facts
 from reconciler.sources.folder.model import inspect_source
 from reconciler.sources.folder.onnx_graph import ExternalData, external_data
 from reconciler.sources.folder.taking import take_files
-from tests.ready_onnx import BYTES, DATA, GENAI, GRAPH, field, graph_of, tensor, write_ready
+from tests.ready_onnx import (
+    BYTES,
+    DATA,
+    GENAI,
+    GRAPH,
+    OPENVINO_NODE,
+    QNN_NODE,
+    context,
+    field,
+    graph_of,
+    tensor,
+    write_compiled,
+    write_ready,
+)
 
 
 def test_what_its_configuration_and_its_graph_name_counts(tmp_path: Path) -> None:
@@ -27,6 +42,34 @@ def test_what_its_configuration_and_its_graph_name_counts(tmp_path: Path) -> Non
     assert "<|im_start|>" in (found.chat_template or "")
     (warning,) = (one for one in found.warnings if one.code == "FilesLeftOut")
     assert warning.message.startswith("libevil.so, other.onnx, run.py: not named by")
+
+
+@pytest.mark.parametrize(
+    ("provider", "node", "named"),
+    [
+        pytest.param("OpenVINO", context(**OPENVINO_NODE), ["model.bin", GRAPH, "model.xml"], id="OpenVINO's"),
+        pytest.param("QNN", context(**QNN_NODE), [GRAPH, "model_qnn.bin"], id="a binary beside it"),
+        pytest.param("QNN", context(**QNN_NODE | {"embed_mode": 1}), [GRAPH], id="a binary in it"),
+        pytest.param(
+            "QNN",
+            context(**QNN_NODE | {"embed_mode": 1, "ep_cache_context": b"\0" * 5000}),
+            [GRAPH],
+            id="a long one in it",
+        ),
+        pytest.param("QNN", context(main_context=0, source="QNN"), [GRAPH], id="a part of another"),
+        pytest.param("QNN", b"", [GRAPH], id="nothing compiled"),
+        pytest.param("VitisAI", b"", [GRAPH], id="nothing compiled for another"),
+    ],
+)
+def test_what_was_compiled_counts_where_the_graph_names_it(
+    tmp_path: Path, provider: str, node: bytes, named: list[str]
+) -> None:
+    found = inspect_source(str(write_compiled(tmp_path / "model", provider, node)), StampBook.empty(), ready=True)
+    assert found.problems == ()
+    assert [one.path for one in found.files] == [GENAI, *named, "tokenizer.json", "tokenizer_config.json"]
+    assert (found.provider, found.device) == (f"{provider}ExecutionProvider", "npu")
+    assert found.compiled is bool(node)
+    assert read_model_facts(model_facts(found)) == replace(found, path="")
 
 
 def test_a_mark_at_the_beginning_of_its_configuration_is_none_of_it(tmp_path: Path) -> None:

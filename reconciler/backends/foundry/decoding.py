@@ -2,6 +2,9 @@
 reference answers came with it, the text begins with theirs, and what one reading at once finds is compared with them.
 For the runtime's worker process only.
 
+Some models give no more than the logits after the last token that they read (OpenVINO's, and graphs that are pruned
+so). Then the whole text is read anew up to each of a few places, and those are compared.
+
 Token by token goes the way of an answer: the runtime chooses each token itself (GenerateNextToken), from logits that
 leave it no choice but the next token of the text. That is how it serves, with all that it does between two tokens.
 """
@@ -18,7 +21,10 @@ from reconciler.backends.logits import log_softmax
 from reconciler.domain.errors import PermanentError
 from reconciler.domain.measured import TEXTS, WORST, Decoded, Referenced
 from reconciler.domain.reference import Reference
+from reconciler.domain.sources.source_model import COMPILED, ONNX_DATA, ONNX_GRAPH
 from reconciler.gates.decoding import METHOD, Stretch, stretches
+
+LAST_PLACES = 8  # that are compared of a part, where each costs a reading of the whole
 
 
 def decoded(
@@ -48,7 +54,8 @@ def decoded(
 
 def _weights(folder: str) -> int:
     """Bytes."""
-    return sum(one.stat().st_size for one in os.scandir(folder) if one.name.endswith((".onnx", ".onnx.data")))
+    endings = (ONNX_GRAPH, *ONNX_DATA, *COMPILED)
+    return sum(one.stat().st_size for one in os.scandir(folder) if one.name.endswith(endings))
 
 
 def _tokens(folder: str, count: int, first: Sequence[int]) -> list[int]:
@@ -79,11 +86,25 @@ def _parts(model: LoadedModel, stretch: Stretch, tokens: Sequence[int], answers:
     for end in (*stretch.cuts, stretch.length):
         with Generator(model, end) as generator:
             generator.append(read[:end])
-            answers.look(read[:end], generator)
-            p = log_softmax(generator.outputs(begin))
-        q = log_softmax(found[begin - stretch.prompt : end - stretch.prompt])
+            whole = len(generator.outputs(end - 1)) > 0
+            if whole:
+                answers.look(read[:end], generator)
+                p = log_softmax(generator.outputs(begin))
+        places = list(range(begin, end))
+        if not whole:
+            answers.give_up()
+            places = places[:: -(-len(places) // LAST_PLACES)]
+            p = log_softmax(numpy.stack([_after(model, read[: place + 1]) for place in places]))
+        q = log_softmax(found[[place - stretch.prompt for place in places]])
         yield (numpy.exp(p) * (p - q)).sum(-1)
         begin = end
+
+
+def _after(model: LoadedModel, text: Sequence[int]) -> Any:
+    """The logits after a text that is read at once."""
+    with Generator(model, len(text)) as generator:
+        generator.append(text)
+        return generator.logits()
 
 
 def _one_by_one(model: LoadedModel, stretch: Stretch, tokens: Sequence[int]) -> tuple[Any, list[int]]:

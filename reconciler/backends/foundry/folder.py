@@ -66,7 +66,7 @@ def assemble(  # noqa: PLR0913 - the marker records each of them
     protected: bool,
 ) -> Marker:
     """As `Backend.assemble`. `blob` gives the path of a digest's bytes."""
-    kept = kept_files(artifact)
+    kept = kept_files(artifact, release.recipe.target.execution_provider)
     written = written_files(
         release,
         number,

@@ -6,7 +6,8 @@ End tokens and search settings were put in at conversion (conversion.worker.take
 """
 
 import json
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from reconciler.domain.errors import PermanentError
@@ -15,16 +16,30 @@ from reconciler.domain.plain_data import as_dict
 from reconciler.domain.sources.generation_config import GREEDY, SAMPLING
 from reconciler.domain.sources.source_model import AUDIO_PROCESSOR
 from reconciler.domain.targets import DEFAULT_PROVIDER, WHISPER, named_in_genai, provider_of
+from reconciler.domain.text.quoting import shown
 
-Check = Callable[[object], bool]
+Test = Callable[[object], bool]
+Check = Callable[[object], bool | str]  # whether it may be; or in words what is wrong, "" for nothing
+
+# Why some are not on the lists. Read in the runtimes' own sources (docs/execution-providers.md).
+_WHY_NOT = {
+    "ryzenai": "it loads a library of operators of its own",
+    "vitisai.config_file": "such a file names plug-ins to load",
+    "vitisai.external_ep_libray": "it names a library to load",
+    "qnn.op_packages": "it names libraries to load",
+    "qnn.genie_model": "the file of Genie's that it needs has settings of its own, which are not known here",
+    "openvino.cache_dir": "the runtime would write there",
+    "openvino.reshape_input": "it is of a model that hears, and those are served on the CPU only",
+    "model.decoder.pipeline": "which provider computes each of several graphs cannot be proved",
+}
 
 
-def _of(*kinds: type) -> Check:
+def _of(*kinds: type) -> Test:
     """Exactly one of these types of JSON: True is no whole number."""
     return lambda value: type(value) in kinds
 
 
-def _list_of(check: Check) -> Check:
+def _list_of(check: Test) -> Test:
     return lambda value: isinstance(value, list) and all(map(check, value))
 
 
@@ -44,32 +59,48 @@ def _is_token(value: object) -> bool:
 _is_flag, _is_whole, _is_number = _of(bool), _of(int), _of(int, float)
 
 
-def _are_provider_options(value: object) -> bool:
+def _provider_options(value: object) -> str:
     """They can name libraries to load, so each provider may have those that builders write, and no others."""
-    return isinstance(value, list) and all(
-        isinstance(one, dict) and all(_is_provider(name, options) for name, options in one.items()) for one in value
-    )
+    if not isinstance(value, list) or not all(isinstance(one, dict) for one in value):
+        return "expected a list of providers, each an object"
+    asked = [found for one in value for found in one.items()]
+    return next((why for name, options in asked if (why := _provider(name, options))), "")
 
 
-def _is_provider(name: str, options: object) -> bool:
+def _provider(name: str, options: object) -> str:
     known = named_in_genai(name)
-    return (
-        known is not None
-        and isinstance(options, dict)
-        and options.keys() <= known.genai_options
-        and all(map(_is_word, options.values()))
-    )
+    if known is None:
+        return f"{shown(name)}: not a provider whose models may be served{_because(name)}"
+    if not isinstance(options, dict):
+        return f"{name}: expected an object of options"
+    return next((why for one in options.items() if (why := _option(name, known.genai_options, *one))), "")
+
+
+def _option(provider: str, known: Mapping[str, str], name: str, value: object) -> str:
+    if name not in known:
+        return f"{provider}.{shown(name)}: not on the list of options that may be served{_because(provider, name)}"
+    # guard: an option of a provider has a value that is known
+    if not (_is_word(value) and re.fullmatch(known[name], str(value))):
+        return f"{provider}.{name}: unexpected value {_short(value)}"
+    return ""
+
+
+def _because(*names: str) -> str:
+    why = _WHY_NOT.get(".".join(names).lower())
+    return f", because {why}" if why else ""
 
 
 def _each(check: Check, *names: str) -> dict[str, Any]:
     return dict.fromkeys(names, check)
 
 
+_LEVELS = ("ORT_DISABLE_ALL", "ORT_ENABLE_BASIC", "ORT_ENABLE_EXTENDED", "ORT_ENABLE_ALL")
 _SESSION: dict[str, Any] = {
     "log_id": _is_word,
+    "graph_optimization_level": lambda value: value in _LEVELS,  # of Olive's recipes for NPUs
     **_each(_is_whole, "log_severity_level", "intra_op_num_threads", "inter_op_num_threads"),
     **_each(_is_flag, "enable_cpu_mem_arena", "enable_mem_pattern"),
-    "provider_options": _are_provider_options,
+    "provider_options": _provider_options,
     # Entries of the session that the builder of 0.18.0 writes for CUDA: they choose kernels and passes by their names.
     **_each(
         _is_word,
@@ -208,15 +239,17 @@ def _search(generation: Generation) -> dict[str, Any]:
 
 def _check(value: object, allowed: dict[str, Any] | Check, path: str) -> None:
     if callable(allowed):
-        if not allowed(value):
-            raise _refused(f"genai_config.json: {path}: unexpected value {_short(value)}")
+        found = allowed(value)
+        if found not in (True, ""):
+            raise _refused(f"genai_config.json: {path}: {found or f'unexpected value {_short(value)}'}")
         return
     if not isinstance(value, dict):
         raise _refused(f"genai_config.json: {path or 'the file'}: expected an object, got {_short(value)}")
     for key, inner in value.items():
         where = f"{path}.{key}" if path else key
         if key not in allowed:  # guard: keys of genai_config.json by allow-list
-            raise _refused(f"genai_config.json: {where[:200]}: not on the list of keys that may be served")
+            message = f"{where[:200]}: not on the list of keys that may be served{_because(where)}"
+            raise _refused(f"genai_config.json: {message}")
         _check(inner, allowed[key], where)
 
 

@@ -33,6 +33,7 @@ _MEANINGS: tuple[tuple[str, type[ReconcilerError], str], ...] = (
     ("failed to parse genai_config.json", PermanentError, "GenaiConfigRefused"),
     ("which is not registered. Call DownloadAndRegisterEps", RuntimeUnavailable, "ProviderMissing"),
     ("but the installed GenAI has not been built with", RuntimeUnavailable, "ProviderMissing"),
+    ("execution provider is not supported in this build", RuntimeUnavailable, "ProviderMissing"),
     ("failed to create OGA config", PermanentError, "GenaiConfigRefused"),
     ("failed to create preprocessor", PermanentError, "TokenizerRefused"),
     ("External data path", PermanentError, "ModelDoesNotLoad"),

@@ -6,6 +6,7 @@ What a provider cannot compute the runtime gives to the CPU, and says nothing: a
 
 import json
 import os
+import re
 import tempfile
 from collections import Counter
 
@@ -14,6 +15,7 @@ from reconciler.domain.measured import ComputedBy
 
 HEAVY = ("MatMul", "MatMulNBits", "Gemm", "GroupQueryAttention", "MultiHeadAttention", "Attention")
 TOKENS = (1, 2, 3)
+_FUSED = re.compile("EPContext|.*[_-].*")  # what a provider computes as one, and calls by a name of its own
 
 
 def computed(folder: str) -> list[ComputedBy]:
@@ -27,8 +29,13 @@ def computed(folder: str) -> list[ComputedBy]:
             generator.append(TOKENS)
             generator.logits()
         found = [one for name in sorted(os.listdir(profiles)) for one in _operators(os.path.join(profiles, name))]
-    operators, heavy = Counter(one for one, _ in found), Counter(one for one, kind in found if kind in HEAVY)
+    operators, heavy = Counter(one for one, _ in found), Counter(one for one, kind in found if is_heavy(kind))
     return [ComputedBy(provider=one, operators=operators[one], heavy=heavy[one]) for one in sorted(operators)]
+
+
+def is_heavy(kind: str) -> bool:
+    """Operators that a provider compiled into one have products of matrices within them, as far as a profile tells."""
+    return kind in HEAVY or _FUSED.fullmatch(kind) is not None
 
 
 def _operators(path: str) -> list[tuple[str, str]]:

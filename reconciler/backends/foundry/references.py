@@ -12,6 +12,7 @@ from reconciler.domain.reference import METHOD, Reference, ReferencePlace
 
 NONE = "no reference answers came with it from where it was built"
 OTHER = "its reference answers are of another vocabulary, or of another version of the comparison"
+LAST_ALONE = "the model gives no more than the logits after the last token"
 TOO_FAR = "its reference answers need a longer text than the budget allows"
 
 
@@ -38,6 +39,11 @@ class Answers:
         self.found = Referenced(method=METHOD, unmeasured=TOO_FAR)
         fitting = [end for end in ends if reference.least <= end <= reference.most]
         self._end = max(fitting, key=lambda end: (min(end, len(self.tokens)), -end), default=0)
+
+    def give_up(self) -> None:
+        """A reading of the whole text gives the last logits alone."""
+        if self.found.unmeasured == TOO_FAR:
+            self.found = Referenced(method=METHOD, unmeasured=LAST_ALONE)
 
     def look(self, text: Sequence[int], read: _Read) -> None:
         """At what was found in a text that was read at once."""

@@ -14,7 +14,8 @@ from reconciler.domain.digest import StoredFile
 from reconciler.domain.errors import PermanentError
 from reconciler.domain.plain_data import as_dict
 from reconciler.domain.release import Artifact, Release
-from reconciler.domain.targets import CHAT
+from reconciler.domain.sources.source_model import COMPILED
+from reconciler.domain.targets import CHAT, DEFAULT_PROVIDER, PROVIDERS
 from reconciler.templates.lint import template_bytes
 
 MARKER = "release.json"
@@ -30,15 +31,19 @@ _LEFT_OUT = {"chat_template.json", "model_config.json", "config.json", "generati
 _SERVED_ENDINGS = (".onnx", ".onnx.data", ".onnx_data", ".json", ".txt", ".model")
 
 
-def kept_files(artifact: Artifact) -> tuple[StoredFile, ...]:
-    """The artifact's files that are served as they are; anything that could be code is refused."""
-    return tuple(file for file in artifact.files if _is_kept(file.path))
+def kept_files(artifact: Artifact, provider: str = DEFAULT_PROVIDER.name) -> tuple[StoredFile, ...]:
+    """The artifact's files that are served as they are; anything that could be code is refused. What was compiled
+    beforehand is served for a `provider` that takes it, and for no other: such a name may be a pickle's."""
+    # guard: what is compiled is served for its provider alone
+    takes = any(one.name == provider and one.contexts for one in PROVIDERS)
+    endings = (*_SERVED_ENDINGS, *(COMPILED if takes else ()))
+    return tuple(file for file in artifact.files if _is_kept(file.path, endings))
 
 
-def _is_kept(path: str) -> bool:
+def _is_kept(path: str, endings: tuple[str, ...]) -> bool:
     if path.casefold() in _WRITTEN or path in _LEFT_OUT or path.startswith("additional_chat_templates/"):
         return False
-    if not path.endswith(_SERVED_ENDINGS) or not _stays_inside(path):  # guard: no code in a served folder
+    if not path.endswith(endings) or not _stays_inside(path):  # guard: no code in a served folder
         raise PermanentError(
             f"the artifact holds {path!r}, which is neither weights nor tokenizer data",
             code="ArtifactRefused",

@@ -17,6 +17,8 @@ from reconciler.domain import digest
 from reconciler.domain.sources.model_card import ModelCard
 from reconciler.domain.sources.source_model import (
     AUDIO_PROCESSOR,
+    COMPILED,
+    COMPILED_NAMES,
     GENAI_CONFIG,
     INDEX,
     ONNX_DATA,
@@ -42,7 +44,7 @@ DEFAULT_INCLUDE = (*SMALL_FILES, INDEX, "model*.safetensors")
 # What a ready ONNX folder is made of; which of its files count, its configuration says once it is here.
 # Locks that earlier versions wrote lack what was added since, and nothing but a look at the model asks for that.
 _READY_AT_FIRST = (GENAI_CONFIG, *TOKENIZER_FILES, *(f"*{ending}" for ending in (ONNX_GRAPH, *ONNX_DATA)))
-_READY_SINCE = (AUDIO_PROCESSOR,)
+_READY_SINCE = (AUDIO_PROCESSOR, *COMPILED_NAMES)
 READY_INCLUDE = (*_READY_AT_FIRST, *_READY_SINCE)
 
 # Anything else may be a pickle or a program, and reading one can run code.
@@ -63,11 +65,11 @@ def is_device(name: str) -> bool:
     return name.partition(".")[0].casefold() in _DEVICES
 
 
-def is_safe(name: str) -> bool:
+def is_safe(name: str, endings: tuple[str, ...] = SAFE_ENDINGS) -> bool:
     """A plain file directly in the folder, of a kind that only holds data, with one name on every system."""
     return (
         len(name) <= LONGEST_NAME
-        and name.endswith(SAFE_ENDINGS)
+        and name.endswith(endings)
         and not name.startswith((".", "-"))
         and all(letter.isascii() and (letter.isalnum() or letter in "._-+=@ ") for letter in name)
         and not is_device(name)
@@ -76,7 +78,7 @@ def is_safe(name: str) -> bool:
 
 def _has_safe_name(name: str) -> bool:
     # guard: what is printed of the hub's listing is safe to name
-    if not is_safe(name):  # guard: a locked file has a safe name
+    if not is_safe(name, (*SAFE_ENDINGS, *COMPILED)):  # guard: a locked file has a safe name
         raise ValueError("the name of a safe file")
     return True
 
@@ -148,7 +150,8 @@ class LockedSource:
         return self._is_of(_READY_AT_FIRST if self.ready else DEFAULT_INCLUDE, name)
 
     def _is_of(self, default: tuple[str, ...], name: str) -> bool:
-        return is_safe(name) and any(fnmatchcase(name, pattern) for pattern in self.include or default)
+        endings = (*SAFE_ENDINGS, *COMPILED) if self.ready else SAFE_ENDINGS
+        return is_safe(name, endings) and any(fnmatchcase(name, pattern) for pattern in self.include or default)
 
     @property
     def place(self) -> str:

@@ -33,6 +33,10 @@ AUDIO_PROCESSOR = "audio_processor_config.json"  # of a model that hears: how so
 # Of a ready ONNX folder, beside its tokenizer: graphs and their weights, by the ends of their names.
 ONNX_GRAPH = ".onnx"
 ONNX_DATA = (".onnx.data", ".onnx_data")
+# And what was compiled beforehand for one execution provider, where the graph names it: also a pickle may end in .bin.
+# What a lock takes of them is called as the makers' tools call it; a folder of this disk may call it otherwise.
+COMPILED = (".xml", ".bin")
+COMPILED_NAMES = ("openvino_model.xml", "openvino_model.bin", "*_qnn.bin")
 ADAPTER_CONFIG = "adapter_config.json"
 ADAPTER_WEIGHTS = "adapter_model.safetensors"
 
@@ -65,6 +69,8 @@ class SourceModel:
     ready: bool = False
     outputs: tuple[str, ...] = ()  # of the graph of a ready one
     provider: str = ""  # the execution provider that a ready one asks for; "": the CPU's
+    device: str = ""  # of that provider, as it is asked for; "": what the provider is for
+    compiled: bool = False  # a ready one that holds what was compiled for that provider, and no weights to read
 
     @property
     def looked_at(self) -> bool:

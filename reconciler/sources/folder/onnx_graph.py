@@ -1,12 +1,13 @@
-"""Where an ONNX graph keeps its weights (the files that it names beside itself, and which bytes of them), and what its
-outputs are called. Read from its protobuf form without the weights, strictly forwards, and believed in nothing.
+"""Where an ONNX graph keeps its weights (the files that it names beside itself, and which bytes of them), what in it
+was compiled beforehand for one execution provider, and what its outputs are called. Read from its protobuf form without
+the weights, strictly forwards, and believed in nothing.
 
 The package `onnx` would load everything, and is heavy: this runs in each plan.
 """
 
 import io
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import IO
 
 from reconciler.domain.errors import InputRefused
@@ -28,6 +29,10 @@ _FIELDS: dict[str, dict[int, str]] = {
     "sparse": {1: "tensor", 2: "tensor"},
 }
 _EXTERNAL_DATA = 13
+_OPERATOR, _ATTRIBUTE = 4, 5  # of a node
+_NAME, _NUMBER, _TEXT = 1, 3, 4  # of an attribute
+EP_CONTEXT = "EPContext"  # the operator of what was compiled beforehand
+MOST_CONTEXTS = 1_000
 _OUTPUT, _OUTPUT_NAME = 12, 1  # of a graph, and of what it gives
 _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
 
@@ -41,15 +46,25 @@ class ExternalData:
     length: int | None = None
 
 
-def external_data(file: IO[bytes], size: int, outputs: list[str] | None = None) -> Iterator[ExternalData]:
-    """Of each tensor that lies outside of this graph of `size` bytes. `outputs` gets the names of what it gives. Raises
+@dataclass
+class GraphFacts:
+    """What a reading finds besides: the names of the `outputs`, and of each operator EPContext its attributes by name:
+    a text, a number, or None for what is neither or too long to be a name."""
+
+    outputs: list[str] = field(default_factory=list)
+    contexts: list[dict[str, str | int | None]] = field(default_factory=list)
+
+
+def external_data(file: IO[bytes], size: int, facts: GraphFacts | None = None) -> Iterator[ExternalData]:
+    """Of each tensor that lies outside of this graph of `size` bytes. `facts` gets what else is found. Raises
     InputRefused for what is no ONNX model."""
-    found, reader, named = 0, _Reader(file), [] if outputs is None else outputs
+    facts = facts or GraphFacts()
+    found, reader = 0, _Reader(file, facts)
     graph = False
-    for field, length in _fields(reader, size):
-        inner = _FIELDS["model"].get(field)
+    for number, length in _fields(reader, size):
+        inner = _FIELDS["model"].get(number)
         graph = graph or inner == "graph"
-        for one in _of_graph(reader, length, named) if inner == "graph" else _within(reader, inner, length, 1):
+        for one in _of_graph(reader, length, facts.outputs) if inner == "graph" else _within(reader, inner, length, 1):
             found += 1
             if found > MOST_TENSORS:
                 raise _invalid(f"it names more than {MOST_TENSORS:,} tensors")
@@ -60,14 +75,14 @@ def external_data(file: IO[bytes], size: int, outputs: list[str] | None = None) 
 
 def _of_graph(reader: "_Reader", length: int, outputs: list[str]) -> Iterator[ExternalData]:
     """Of the outermost graph, whose outputs are the model's."""
-    for field, size in _fields(reader, length):
-        if field == _OUTPUT and size <= LONGEST_ENTRY and len(outputs) < MOST_OUTPUTS:
-            inner = _Reader(io.BytesIO(reader.read(size)), in_memory=True)
+    for number, size in _fields(reader, length):
+        if number == _OUTPUT and size <= LONGEST_ENTRY and len(outputs) < MOST_OUTPUTS:
+            inner = reader.within(reader.read(size))
             for part, count in _fields(inner, size):
                 data = inner.read(count)
                 outputs += [data.decode("utf-8", "replace")] if part == _OUTPUT_NAME else []
         else:
-            yield from _within(reader, _FIELDS["graph"].get(field), size, 2)
+            yield from _within(reader, _FIELDS["graph"].get(number), size, 2)
 
 
 def _within(reader: "_Reader", kind: str | None, length: int, depth: int) -> Iterator[ExternalData]:
@@ -79,20 +94,55 @@ def _within(reader: "_Reader", kind: str | None, length: int, depth: int) -> Ite
         raise _invalid(f"it is more than {DEEPEST} messages deep")
     if length <= LARGEST_READ and not reader.in_memory:
         data = reader.read(length)
-        if b"location" in data:  # else nothing in it lies outside
-            yield from _within(_Reader(io.BytesIO(data), in_memory=True), kind, length, depth)
+        if b"location" in data or EP_CONTEXT.encode() in data:  # else nothing in it lies outside
+            yield from _within(reader.within(data), kind, length, depth)
         return
     if kind == "tensor":
         yield from _of_tensor(reader, length)
-        return
-    for field, size in _fields(reader, length):
-        yield from _within(reader, _FIELDS[kind].get(field), size, depth + 1)
+    elif kind == "node":
+        yield from _of_node(reader, length, depth)
+    else:
+        for number, size in _fields(reader, length):
+            yield from _within(reader, _FIELDS[kind].get(number), size, depth + 1)
+
+
+def _of_node(reader: "_Reader", length: int, depth: int) -> Iterator[ExternalData]:
+    operator, attributes = "", dict[str, str | int | None]()
+    for number, size in _fields(reader, length):
+        if number == _OPERATOR and size <= LONGEST_ENTRY:
+            operator = reader.read(size).decode("utf-8", "replace")
+        elif number == _ATTRIBUTE:
+            yield from _of_attribute(reader, size, depth + 1, attributes)
+        else:
+            reader.skip(size)
+    if operator == EP_CONTEXT:
+        if len(reader.facts.contexts) == MOST_CONTEXTS:
+            raise _invalid(f"it holds more than {MOST_CONTEXTS:,} parts that were compiled beforehand")
+        reader.facts.contexts.append(attributes)
+
+
+def _of_attribute(
+    reader: "_Reader", length: int, depth: int, held: dict[str, str | int | None]
+) -> Iterator[ExternalData]:
+    name, value, numbers = "", None, dict[int, int]()
+    for number, size in _fields(reader, length, numbers):
+        if number in (_NAME, _TEXT) and size <= LONGEST_ENTRY:
+            text = reader.read(size).decode("utf-8", "replace")
+            name, value = (text, value) if number == _NAME else (name, text)
+        elif number in (_NAME, _TEXT):
+            reader.skip(size)
+        else:
+            yield from _within(reader, _FIELDS["attribute"].get(number), size, depth + 1)
+    # guard: an attribute counts once
+    if name in held:
+        raise _invalid(f"an operator has two attributes of the name {name[:40]!r}")
+    held[name] = numbers.get(_NUMBER) if value is None else value
 
 
 def _of_tensor(reader: "_Reader", length: int) -> Iterator[ExternalData]:
     entries: dict[str, str] = {}
-    for field, size in _fields(reader, length):
-        if field == _EXTERNAL_DATA:
+    for number, size in _fields(reader, length):
+        if number == _EXTERNAL_DATA:
             key, value = _entry(reader, size)
             entries[key] = value
         else:
@@ -109,9 +159,9 @@ def _of_tensor(reader: "_Reader", length: int) -> Iterator[ExternalData]:
 def _entry(reader: "_Reader", size: int) -> tuple[str, str]:
     if size > LONGEST_ENTRY:
         raise _invalid("the place of a tensor is too long")
-    inner, texts = _Reader(io.BytesIO(reader.read(size)), in_memory=True), {1: "", 2: ""}
-    for field, length in _fields(inner, size):
-        texts[field] = inner.read(length).decode("utf-8", "replace")
+    inner, texts = reader.within(reader.read(size)), {1: "", 2: ""}
+    for number, length in _fields(inner, size):
+        texts[number] = inner.read(length).decode("utf-8", "replace")
     return texts[1], texts[2]
 
 
@@ -121,21 +171,24 @@ def _number(text: str) -> int:
     return int(text)
 
 
-def _fields(reader: "_Reader", length: int) -> Iterator[tuple[int, int]]:
-    """Number and length of each field that holds bytes; the caller reads or skips them. All others are passed over."""
+def _fields(reader: "_Reader", length: int, numbers: dict[int, int] | None = None) -> Iterator[tuple[int, int]]:
+    """Number and length of each field that holds bytes; the caller reads or skips them. Of all others `numbers` gets
+    the whole numbers."""
     end = reader.at + length
     while reader.at < end:
         tag = reader.varint()
-        field, wire = tag >> 3, tag & 7
+        number, wire = tag >> 3, tag & 7
         if wire == _VARINT:
-            reader.varint()
+            value = reader.varint()
+            if numbers is not None:
+                numbers[number] = value
         elif wire in (_FIXED64, _FIXED32):
             reader.skip(8 if wire == _FIXED64 else 4)
         elif wire == _BYTES:
             size = reader.varint()
             if reader.at + size > end:
                 raise _invalid("it ends before it should: it is cut off, or no ONNX model")
-            yield field, size
+            yield number, size
         else:
             raise _invalid("it is no ONNX model, or of a form that is not known")
     if reader.at != end:
@@ -145,11 +198,15 @@ def _fields(reader: "_Reader", length: int) -> Iterator[tuple[int, int]]:
 class _Reader:
     """Forwards only: what comes out of git is a pipe."""
 
-    def __init__(self, file: IO[bytes], *, in_memory: bool = False) -> None:
-        self._file = file
+    def __init__(self, file: IO[bytes], facts: GraphFacts, *, in_memory: bool = False) -> None:
+        self._file, self.facts = file, facts
         self.in_memory = in_memory
         self._seeks = file.seekable()
         self.at = 0
+
+    def within(self, data: bytes) -> "_Reader":
+        """Of bytes that it read."""
+        return _Reader(io.BytesIO(data), self.facts, in_memory=True)
 
     def read(self, count: int) -> bytes:
         data = self._file.read(count)

@@ -26,10 +26,11 @@ from reconciler.domain.sources.source_model import (
     SourceModel,
     digest_of,
 )
-from reconciler.domain.targets import DEFAULT_PROVIDER, provider_of
+from reconciler.domain.targets import DEFAULT_PROVIDER, device_of, provider_of
 from reconciler.domain.text.quoting import listed, shown
+from reconciler.sources.folder.compiled import check_whole, compiled_files
 from reconciler.sources.folder.guarded_folder import Folder, FolderProblems, read_object
-from reconciler.sources.folder.onnx_graph import ExternalData, external_data
+from reconciler.sources.folder.onnx_graph import ExternalData, GraphFacts, external_data
 from reconciler.sources.folder.speech import check_asked_by, check_audio_processor
 from reconciler.sources.folder.tokenizer import TOKENIZER, check_tokenizer, doubts, ends_among
 from reconciler.sources.folder.tokenizer_settings import TEMPLATE, TOKENIZER_CONFIG, optional_object, own_template
@@ -49,7 +50,7 @@ class _OnnxLook:
     def __init__(self, folder: Folder) -> None:
         self._folder = folder
         self._findings = FolderProblems(folder.path)
-        self._outputs: list[str] = []
+        self._facts = GraphFacts()
 
     def inspect(self) -> SourceModel:
         attempt = self._findings.attempt
@@ -59,7 +60,7 @@ class _OnnxLook:
         config = attempt(GENAI_CONFIG, self._config) or {}
         hears = genai_config.hears(config)
         graphs = attempt(GENAI_CONFIG, self._graphs, config) or () if config else ()
-        weights = {one for graph in graphs for one in (graph, *(attempt(graph, self._data, graph) or ()))}
+        weights = {one for graph in graphs for one in (graph, *(attempt(graph, self._data, graph, config) or ()))}
         audio = attempt(AUDIO_PROCESSOR, check_audio_processor, self._folder) if hears else None
         settings = attempt(TOKENIZER_CONFIG, optional_object, self._folder, TOKENIZER_CONFIG) or {}
         tokens = attempt(TOKENIZER, self._tokenizer)
@@ -89,8 +90,10 @@ class _OnnxLook:
             ends=ends_among(added, model, known, settings),
             warnings=(*self._left_out(names), *(self._findings.problem(TOKENIZER, one) for one in doubtful)),
             ready=True,
-            outputs=tuple(self._outputs),
+            outputs=tuple(self._facts.outputs),
             provider="" if (provider := provider_of(config)) is DEFAULT_PROVIDER else provider.name,
+            device="" if provider is DEFAULT_PROVIDER else device_of(config),
+            compiled=bool(self._facts.contexts),
         )
 
     def _refused(self) -> SourceModel:
@@ -146,15 +149,18 @@ class _OnnxLook:
             raise InputRefused("OnnxFileMissing", f"{shown(name)} is empty, and {who}")
         return name
 
-    def _data(self, graph: str) -> set[str]:
-        """The files with its weights, each as long as the graph needs it."""
-        size, needed = self._folder.size(graph), dict[str, int]()
+    def _data(self, graph: str, config: dict[str, Any]) -> set[str]:
+        """The files with its weights, each as long as the graph needs it, and with what was compiled of it."""
+        size, needed, before = self._folder.size(graph), dict[str, int](), len(self._facts.contexts)
         with self._folder.opened(graph) as file:
-            for one in external_data(file, size, self._outputs):
+            for one in external_data(file, size, self._facts):
                 needed[one.location] = max(needed.get(one.location, 0), _end(one))
+        provider, contexts = provider_of(config), self._facts.contexts[before:]
+        check_whole(graph, provider, device_of(config), compiled=bool(contexts))
+        compiled = {self._whole(name, f"{graph} names it") for name in compiled_files(graph, contexts, provider)}
         for name, end in needed.items():
             self._findings.attempt(name if is_safe(name) else graph, self._check_data, name, end)
-        return set(needed)
+        return set(needed) | compiled
 
     def _check_data(self, name: str, end: int) -> None:
         if not (is_safe(name) and name.endswith(ONNX_DATA)):  # guard: weights stay in the folder

@@ -19,7 +19,7 @@ from reconciler.domain.errors import InputRefused, Problem
 from reconciler.domain.sources import lfs_pointer
 from reconciler.domain.sources.locked import LOCK_NAMES, LockedSource
 from reconciler.domain.sources.model_card import ModelCard
-from reconciler.domain.sources.source_model import ONNX_DATA, ONNX_GRAPH, SourceAdapter, SourceModel
+from reconciler.domain.sources.source_model import COMPILED, ONNX_DATA, ONNX_GRAPH, SourceAdapter, SourceModel
 from reconciler.domain.text.quoting import shown
 from reconciler.manifests.documents.reading import FileReader
 from reconciler.manifests.manifest_text import MANIFEST_BYTES
@@ -49,7 +49,7 @@ CHECKOUT = os.path.join(os.sep, "git:")
 
 SMALL = 1 << 20  # bytes: read at once, by the process that runs already
 MOST_BYTES = 64 << 20  # of all manifests, and of templates that are read together
-_OF_MODELS = (".safetensors", ONNX_GRAPH, *ONNX_DATA, ".json", ".jinja")
+_OF_MODELS = (".safetensors", ONNX_GRAPH, *ONNX_DATA, *COMPILED, ".json", ".jinja")
 _HIDDEN = re.compile(r"(^|/)\.")
 
 
