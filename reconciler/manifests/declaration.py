@@ -100,6 +100,11 @@ class Declaration(Generic[Kind_co]):
         found = self._found(path)
         return [self.text(*path, index) for index in range(len(found))] if isinstance(found, list) else []
 
+    def says(self, *path: str | int) -> bool:
+        """Whether the author wrote anything in that field, be it empty; null is nothing."""
+        found = self._found(path)
+        return found is not None and not is_null(found)
+
     def keys(self, *path: str | int) -> list[str]:
         """The names of the fields that the author wrote there."""
         found = self._found(path)
