@@ -28,6 +28,11 @@ class ProblemLog:
         if problem not in known:
             known.append(problem)
 
+    @property
+    def failed(self) -> bool:
+        """Whether a mistake of ours is among them."""
+        return any(problem.code == BUG for problem in self.problems)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Claim:
