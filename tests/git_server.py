@@ -81,13 +81,15 @@ def certificate(folder: Path) -> Path:
 class Server:
     """`git http-backend` behind basic auth. `seen` are the command lines that ran on this machine at each request."""
 
+    handler: type[BaseHTTPRequestHandler]
+
     def __init__(self, folder: Path, held: Path, user: str, password: str, *, port: int = 0) -> None:
         self.folder = folder
         self.expected = "Basic " + base64.b64encode(f"{user}:{password}".encode()).decode()
         self.redirect = ""
         self.requests: list[str] = []
         self.seen: set[str] = set()
-        handler = type("Handler", (_Handler,), {"owner": self})
+        handler = type("Handler", (self.handler,), {"owner": self})
         self._server = ThreadingHTTPServer(("127.0.0.1", port), handler)
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(held)
@@ -101,16 +103,16 @@ class Server:
             yield self
 
 
-class _Handler(BaseHTTPRequestHandler):
+class GitHandler(BaseHTTPRequestHandler):
     owner: Server
 
     def do_GET(self) -> None:
         self.owner.requests.append(self.path)
         self.owner.seen |= set(_command_lines())
         if self.owner.redirect:
-            self._answer(302, {"Location": self.owner.redirect + self.path})
+            self.answer(302, {"Location": self.owner.redirect + self.path})
         elif self.headers.get("Authorization") != self.owner.expected:
-            self._answer(401, {"WWW-Authenticate": 'Basic realm="git"'})
+            self.answer(401, {"WWW-Authenticate": 'Basic realm="git"'})
         else:
             self._backend()
 
@@ -139,15 +141,18 @@ class _Handler(BaseHTTPRequestHandler):
         )
         head, _, content = done.stdout.partition(b"\r\n\r\n")
         fields = dict(line.split(": ", 1) for line in head.decode().split("\r\n"))
-        self._answer(int(fields.pop("Status", "200").split()[0]), fields, content)
+        self.answer(int(fields.pop("Status", "200").split()[0]), fields, content)
 
-    def _answer(self, status: int, fields: dict[str, str], content: bytes = b"") -> None:
+    def answer(self, status: int, fields: dict[str, str], content: bytes = b"") -> None:
         self.send_response(status)
         for name, held in fields.items():
             self.send_header(name, held)
         self.send_header("Content-Length", str(len(content)))
         self.end_headers()
         self.wfile.write(content)
+
+
+Server.handler = GitHandler
 
 
 def _command_lines() -> Iterator[str]:

@@ -10,10 +10,8 @@ from reconciler.engine.resolve import Resolution
 from reconciler.manifests.parsed import Parsed
 from reconciler.operations.repository import read_branch
 from reconciler.sources.git.address import Remote
-from reconciler.sources.git.runner import Credentials
+from reconciler.sources.git.runner import Credentials, read_token
 from reconciler.sources.manifests import Gathered, load, load_and_gather
-
-MAX_TOKEN = 4096  # characters
 
 
 def load_manifests(arguments: argparse.Namespace, machine: Machine, *, accept: bool = False) -> Parsed:
@@ -78,24 +76,12 @@ def remote_of(arguments: argparse.Namespace) -> Remote:
 
 def credentials_of(arguments: argparse.Namespace) -> Credentials:
     return Credentials(
-        token=_token(arguments.token_file),
+        token=read_token(arguments.token_file or ""),
         ssh_key=_file("--ssh-key", arguments.ssh_key),
         known_hosts=_file("--known-hosts", arguments.known_hosts),
         allowed_signers=_file("--allowed-signers", arguments.allowed_signers),
         gnupg=os.path.abspath(home) if (home := os.environ.get("RECONCILER_GNUPGHOME")) else "",
     )
-
-
-def _token(path: str | None) -> str:
-    """The token for https. It is never shown, not even in an error."""
-    if path:
-        with open(_file("--token-file", path), encoding="utf-8", errors="replace") as file:
-            token = file.read(MAX_TOKEN + 1).strip()
-    else:
-        token = os.environ.get("RECONCILER_GIT_TOKEN", "").strip()
-    if len(token) > MAX_TOKEN or not token.isprintable() or (path and not token):
-        raise UsageError("expected a token: one line of printable characters")
-    return token
 
 
 def _file(flag: str, path: str | None) -> str:

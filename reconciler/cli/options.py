@@ -18,6 +18,7 @@ from reconciler.domain.errors import UsageError
 from reconciler.domain.machine.backends import BackendSettings
 from reconciler.domain.machine.facts import Traits
 from reconciler.domain.machine.settings import environment_of
+from reconciler.domain.sources.locked import GIT
 from reconciler.domain.text.quoting import nearest
 from reconciler.domain.text.units import duration_meant, read_duration, read_size, size_meant
 from reconciler.engine.machine import Machine, locked_machine, open_machine
@@ -119,6 +120,7 @@ def token_files(arguments: argparse.Namespace) -> dict[str, str]:
     given = vars(arguments)
     options = {kind: remote.token_option for kind, remote in REMOTES.items() if remote.token_option}
     files = {kind: given[option[2:].replace("-", "_")] for kind, option in options.items()}
+    files[GIT] = given.get("token_file")  # of --repo: what Git LFS keeps comes from the same server
     return {kind: os.path.abspath(file) for kind, file in files.items() if file}
 
 

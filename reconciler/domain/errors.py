@@ -162,6 +162,11 @@ class RegistryFailed(TemporaryError):
     All of them are mended without any change to what git declares."""
 
 
+class LfsFailed(RegistryFailed):
+    """A server of Git LFS, or this machine's account there: LfsUnreachable, LfsBusy, LfsDenied, LfsLacks, LfsRefused,
+    LfsUnsupported; DigestMismatch for what it holds; FetchFailed for the mirror. Mended like those of a registry."""
+
+
 class Disturbed(TemporaryError):
     """The machine or the source changed meanwhile: the next look plans anew."""
 

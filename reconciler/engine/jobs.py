@@ -106,7 +106,9 @@ class DownloadJob(Job[FetchSource]):
         folder = machine.sources.begin(source)
         token_file = self.team.options.token_files.get(source.kind, "")  # read now: it may have been renewed
         home, log = os.path.join(self.folder, "fetch"), machine.layout.at("logs", "hub.log")
-        to = RemoteAccess(token_file=token_file, home=home, log=log, registries=machine.traits.registries)
+        mirror = machine.layout.at("mirror.git")
+        known = machine.traits.registries
+        to = RemoteAccess(token_file=token_file, home=home, log=log, registries=known, mirror=mirror)
         with REMOTES[source.kind].open(to) as remote:
             self.when_cancelled(remote.cancel)
             meter = machine.traffic.meter(urgent=self.change.urgent, is_cancelled=lambda: self.cancelled)

@@ -42,8 +42,7 @@ NO_TRAITS = Traits()
 NOTHING: dict[str, str] = {}
 # What may lie in a folder before the first apply: a checkout's state/ holds a README.
 OURS = frozenset({"README.md", ".gitignore", "lock", "lock.holder", "records", "mirror.git", "lost+found"})
-# What a look at a repository leaves in sources/.
-EXPORTED = re.compile(r"lock|lock\.holder|staging|trash|last-used|[0-9a-f]{40}")
+EXPORTED = re.compile(r"lock|lock\.holder|staging|trash|[0-9a-f]{40}")  # what a look at a repository leaves in sources/
 
 
 @dataclass(frozen=True, kw_only=True)

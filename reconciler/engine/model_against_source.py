@@ -122,11 +122,10 @@ def other_provider(model: Model, source: SourceModel) -> list[Problem]:
 
 
 def compiled_beforehand(model: Model, source: SourceModel) -> list[Problem]:
-    """What is in the form of one processor's compiler is computed by that alone: no tool of ours reads its weights.
-    Neither is a pipeline read."""
+    """What is in the form of one processor's compiler is computed by that alone: no tool of ours reads its weights."""
     if not source.compiled or not (model.original or model.original_path):
         return []
-    message = "it holds what was compiled beforehand, or several graphs, which nothing here compares with an original"
+    message = f"it holds what was compiled for {source.provider}, which nothing here compares with its original"
     return [_problem(model, "spec.source.original", "OptionIgnored", message, "leave `original` out; ask by `prompts`")]
 
 

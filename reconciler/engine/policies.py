@@ -15,6 +15,7 @@ from reconciler.domain.plain_data import grouped
 from reconciler.domain.policy.judge import BUILDS, FOLDER, JudgedModel, JudgedPart, build_result, judge_model
 from reconciler.domain.policy.policy import ERROR, FAIL, PENDING, WARN, Policy, PolicyResult, denial_of, doubts_of
 from reconciler.domain.recorded import Recorded
+from reconciler.domain.sources.locked import GIT
 from reconciler.domain.sources.model_card import ModelCard
 from reconciler.domain.sources.source_model import SourceModel
 from reconciler.engine.source_trust import SourceTrust
@@ -67,7 +68,7 @@ class PolicyJudge:
         doubt, hint = doubts.of(field)
         fetches = self._trust is None or self._trust.converts  # a machine that only pulls never sees the source
         comes = fetches and any(file.path == README for file in remote.files)
-        name = f"{remote.kind}/{remote.repo}"
+        name = FOLDER if remote.kind == GIT else f"{remote.kind}/{remote.repo}"
         return JudgedPart(field=field, name=name, card=card, comes=comes, doubt=doubt, hint=hint)
 
     def _folder(self, field: str, path: str, doubts: "_Doubts", *, is_known: bool) -> JudgedPart:

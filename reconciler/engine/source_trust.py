@@ -13,7 +13,7 @@ from reconciler.domain.errors import TemporaryError
 from reconciler.domain.machine.registries import LOCAL
 from reconciler.domain.machine.trust import ENFORCE, OFF, SourceRule, TrustPolicy
 from reconciler.domain.manifest import Model
-from reconciler.domain.sources.locked import LockedSource
+from reconciler.domain.sources.locked import GIT, LockedSource
 from reconciler.domain.text.quoting import in_short, shown
 from reconciler.engine.machine import Machine
 from reconciler.engine.trust import KeyRings
@@ -97,7 +97,7 @@ class SourceTrust:
         places = {"spec.source": model.source_path, "spec.source.adapter": model.adapter_path}
         names = {field: path.replace(os.sep, "/") for field, path in places.items() if path}
         if model.remote is not None:
-            names[model.remote.field] = f"{model.remote.kind}/{model.remote.repo}"
+            names[model.remote.field] = self._name_of(model.remote)
         return frozenset(field for field, name in names.items() if self.policy.rule_for_source(name).mode != OFF)
 
     def _once(self, key: object, look: Callable[[], Doubt | None]) -> Doubt | None:
@@ -137,7 +137,14 @@ class SourceTrust:
         return self._of_fetched(source, path) if path or self.cache.is_here(source) else None
 
     def _rule_of(self, source: LockedSource) -> SourceRule:
-        return self.policy.rule_for_source(f"{source.kind}/{source.repo}")
+        return self.policy.rule_for_source(self._name_of(source))
+
+    def _name_of(self, source: LockedSource) -> str:
+        """By which rules know it: of a folder of the followed repository the path where its other folders lie."""
+        # guard: what Git LFS keeps has the rule of its folder
+        if source.kind == GIT:
+            return os.path.join(self.exports, source.revision).replace(os.sep, "/")
+        return f"{source.kind}/{source.repo}"
 
     def _of_fetched(self, source: LockedSource, path: str) -> Doubt | None:
         """By the digests of the lock, which all that comes is compared with: the signature is enough."""
@@ -146,7 +153,8 @@ class SourceTrust:
             return None
         digests = {file.path: f"sha256:{file.sha256}" for file in source.files}
         files = _Files(names=lambda: digests, digest_of=digests.__getitem__, is_expected=source.expects)
-        return self._judged(rule, str(source), path, files, HINT if path else NOT_HERE)
+        comes_always = source.kind == GIT  # where its tree has one
+        return self._judged(rule, str(source), path, files, HINT if path or comes_always else NOT_HERE)
 
     def _judged(self, rule: SourceRule, name: str, path: str, files: _Files, hint: str) -> Doubt | None:
         from reconciler.registry.signatures import Unproven

@@ -20,6 +20,7 @@ from reconciler.domain.policy.policy import PolicyResult
 from reconciler.domain.recorded import Recorded, RecordedRelease
 from reconciler.domain.release import ALWAYS_COPIED, Artifact, Marker
 from reconciler.domain.rollout import Rollout
+from reconciler.domain.sources.locked import GIT
 from reconciler.domain.text.names import camel
 from reconciler.gates.judgement import gate_fields
 from reconciler.planner.plan import make_plan
@@ -169,7 +170,9 @@ def _fields(model: Model, precisions: tuple[str, ...]) -> Iterator[tuple[str, ob
     yield from gate_fields(model.gates, precisions)
     for name, value in as_dict(model).items():
         remotes = {"remote": model.remote, "original": model.original}
-        if (remote := remotes.get(name)) is not None:
+        if (remote := remotes.get(name)) is not None and remote.kind == GIT:
+            continue  # its path says where it is, and its tree is shown as the source
+        if remote is not None:
             field = f"{_ORIGINAL}.{remote.kind}" if name == "original" else remote.field
             yield from _flat(field, {**value, "kind": None, "ready": None})
         elif name == "precisions" and model.chooses:

@@ -17,7 +17,7 @@ from reconciler.domain.observed import Observed
 from reconciler.domain.policy.licenses import normalised
 from reconciler.domain.recorded import Recorded
 from reconciler.domain.release import Artifact
-from reconciler.domain.sources.locked import HUGGINGFACE
+from reconciler.domain.sources.locked import GIT, HUGGINGFACE
 from reconciler.domain.sources.model_card import ModelCard
 from reconciler.domain.sources.source_model import SourceAdapter, SourceModel
 from reconciler.engine.machine import Machine, observe, recall
@@ -99,6 +99,8 @@ class PartsGatherer:
         source = model.remote
         looked = self._folders.locked(source).model or described(source) or unseen(source)
         files = tuple(StoredFile(path=one.path, size=one.size, digest=f"sha256:{one.sha256}") for one in source.files)
+        if source.kind == GIT:
+            return _parts(looked, _base_name(source.name), files, NO_CARD, known=source.card)
         of_hub = {"repository": source.repo, "revision": source.revision} if source.kind == HUGGINGFACE else {}
         return _parts(looked, source.repo, files, NO_CARD_OF_HUB, known=source.card, **of_hub)
 

@@ -9,6 +9,7 @@ from dataclasses import replace
 from reconciler.domain.errors import Problem
 from reconciler.domain.manifest import Model
 from reconciler.domain.policy.policy import Policy
+from reconciler.domain.sources.locked import GIT, LockedSource
 from reconciler.domain.sources.source_model import SourceModel
 from reconciler.engine.resolve import resolve_in
 from reconciler.fleet.comparison import FleetComparison, Side, compare_sides
@@ -16,10 +17,11 @@ from reconciler.fleet.forecast import Outlook, outlook
 from reconciler.fleet.inventory_form import read_inventories
 from reconciler.manifests.documents.reading import FileReader
 from reconciler.operations.templates import template_changes
+from reconciler.sources.git.lfs import with_lfs_sources
 from reconciler.sources.git.local import open_repository
 from reconciler.sources.git.manifests_in_commit import CHECKOUT, InCommit, read_commit
 from reconciler.sources.git.objects import Objects, Tree
-from reconciler.sources.protocol import unseen
+from reconciler.sources.protocol import described, unseen
 
 
 def compare_commits(
@@ -71,8 +73,9 @@ class _Reading:
     def side(self, revision: str, commit: str) -> Side:
         tree = Tree(self._objects, commit)
         folders = self.folders = InCommit(tree, exact=self._exact, seen=self._seen)
-        parsed = read_commit(tree, self._path, self._roots, self._reader)
-        self.model_folders = {model.name: model.source_path for model in parsed.models}
+        declared = read_commit(tree, self._path, self._roots, self._reader)
+        parsed = with_lfs_sources(declared, tree, folders.at, "")
+        self.model_folders = {model.name: model.source_path for model in declared.models}
         resolution = resolve_in(folders, parsed, policies=self._policies)
         return Side(
             revision=revision,
@@ -88,6 +91,10 @@ class _Reading:
         )
 
     def _look(self, folders: InCommit, model: Model) -> SourceModel:
+        if model.remote is not None and model.remote.kind == GIT:
+            found = described(model.remote) or unseen(model.remote)
+            self.sources[found.digest] = f"{model.remote.name} (tree {model.remote.revision[:12]})"
+            return found
         if model.remote is not None:
             self.sources[model.remote.digest] = str(model.remote)
             return unseen(model.remote)
@@ -114,12 +121,17 @@ def _readable(model: Model) -> Model:
     original = replace(model.original, files=(), upstream="") if model.original is not None else None
     return replace(
         model,
-        source_path=_shown(model.source_path),
+        source_path=_shown_folder(model.source_path, remote),
         remote=remote,
         adapter_path=adapter,
-        original_path=_shown(model.original_path),
+        original_path=_shown_folder(model.original_path, original),
         original=original,
     )
+
+
+def _shown_folder(path: str, remote: LockedSource | None) -> str:
+    """Also one of which Git LFS keeps files."""
+    return remote.folder if remote is not None and remote.kind == GIT else _shown(path)
 
 
 def _shown(path: str) -> str:

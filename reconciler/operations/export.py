@@ -19,6 +19,8 @@ from reconciler.domain.machine.registries import Offer
 from reconciler.domain.manifest import Model
 from reconciler.domain.reasons import USER_HOLDS
 from reconciler.domain.reference import Comparison
+from reconciler.domain.sources.locked import GIT, LockedSource
+from reconciler.domain.sources.source_model import SourceModel
 from reconciler.domain.text.units import size_text
 from reconciler.engine.machine import Machine
 from reconciler.engine.resolve import resolve, with_choices
@@ -189,8 +191,16 @@ class Export:
             if path in adapters and not (adapter := folders.adapter(path)).problems:
                 yield f"{relative}/{ADAPTER_FACTS}", adapter_facts(adapter)
         for remote in {one.digest: one for model in models for one in model.remotes if one.files}.values():
-            if (known := folders.locked(remote).model) is not None and not known.problems:
+            if remote.kind == GIT:
+                yield from self._of_git(remote, folders.locked(remote).model)
+            elif (known := folders.locked(remote).model) is not None and not known.problems:
                 yield hub_facts(remote.digest), model_facts(known)
+
+    def _of_git(self, source: LockedSource, known: SourceModel | None) -> Iterator[tuple[str, bytes]]:
+        """In the place of each folder that is this tree, as for folders that git holds whole."""
+        for relative, path in self._gathered.folders.items():
+            if os.path.basename(path) == source.revision and known is not None and not known.problems:
+                yield f"{relative}/{MODEL_FACTS}", model_facts(known)
 
     def _laid_out(self, brought: Mapping[str, Found], files: Mapping[str, bytes]) -> Iterator[TarEntry]:
         """Documents first, then the blobs of artifacts."""

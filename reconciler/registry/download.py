@@ -11,15 +11,14 @@ import re
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import BinaryIO
+from typing import BinaryIO, Protocol
 
 from urllib3.response import BaseHTTPResponse
 
 from reconciler.domain.errors import RegistryFailed
 from reconciler.domain.machine.bandwidth import UNMETERED, Meter
 from reconciler.host import durable
-from reconciler.registry.client import RegistryClient
-from reconciler.registry.session import HttpAnswer
+from reconciler.registry.session import HttpAnswer, Session
 from reconciler.registry.transport import Unreached, reaching
 
 CHUNK = 1 << 20
@@ -34,6 +33,28 @@ _LENGTH = re.compile(r"[0-9]{1,18}")
 class Blob:
     digest: str
     size: int
+
+
+class BlobPlace(Protocol):
+    """Where one blob is asked for. `blob_url` is asked anew for each connection."""
+
+    @property
+    def session(self) -> Session: ...
+
+    def blob_url(self, digest: str) -> str: ...
+
+    def wrong_bytes(self, digest: str, came: str) -> RegistryFailed: ...
+
+
+class PieceMeter(Meter):
+    """Tells how much has come. What it waits there, for the rate or for a person, is no silence of the server."""
+
+    def __init__(self, on_bytes: Callable[[int], None], piece: int) -> None:
+        self.piece = piece
+        self._on_bytes = on_bytes
+
+    def reached(self, count: int) -> None:
+        self._on_bytes(count)
 
 
 @dataclass
@@ -61,7 +82,7 @@ class BlobDownload:
 
     def __init__(
         self,
-        client: RegistryClient,
+        client: BlobPlace,
         blob: Blob,
         target: str,
         on_bytes: Callable[[int], None] = lambda count: None,

@@ -12,14 +12,14 @@ from dataclasses import replace
 from typing import Any, Self
 
 from reconciler.domain.errors import Cancelled, PermanentError
-from reconciler.domain.machine.bandwidth import PIECE, Meter
+from reconciler.domain.machine.bandwidth import PIECE
 from reconciler.domain.machine.registries import PULL, RegistryAddress, RegistrySettings, is_loopback, read_address
 from reconciler.domain.sources.locked import LockedFile, LockedSource
 from reconciler.domain.text.quoting import shown
 from reconciler.host import durable
 from reconciler.host.reading import size_of
 from reconciler.registry.client import DIGEST, INDEX_TYPE, RegistryClient
-from reconciler.registry.download import Blob, BlobDownload
+from reconciler.registry.download import Blob, BlobDownload, PieceMeter
 from reconciler.registry.opening import OpenRegistry, open_registry
 from reconciler.store.modelpack import FILE_PATH
 
@@ -66,7 +66,7 @@ class OciModels:
         """Compared here where the lock has no sha256 of it, such as of a model card; else who asks compares."""
         client = self._client(source)
         blob = Blob(digest=f"sha256:{file.sha256}" if file.sha256 else self._digest(source, file), size=file.size)
-        found = BlobDownload(client, blob, target, meter=_Told(self._moved(on_bytes), piece)).into(target)
+        found = BlobDownload(client, blob, target, meter=PieceMeter(self._moved(on_bytes), piece)).into(target)
         # guard: a file of a registry that is not locked is the manifest's
         if not file.sha256 and found != blob.digest:
             durable.remove_file(target)  # or the next try would go on from it
@@ -108,17 +108,6 @@ class OciModels:
         place = RegistryAddress(origin=of_host.address.origin, repository=address.repository)
         own = replace(of_host, address=place, role=PULL, mirrors=())
         return own if own.has_credentials else replace(own, credentials_file=self._auth_file, of_many=True)
-
-
-class _Told(Meter):
-    """Tells how much has come. What it waits there, for the rate or for a person, is no silence of the registry."""
-
-    def __init__(self, on_bytes: Callable[[int], None], piece: int) -> None:
-        self.piece = piece
-        self._on_bytes = on_bytes
-
-    def reached(self, count: int) -> None:
-        self._on_bytes(count)
 
 
 def address_of(repo: str) -> RegistryAddress:

@@ -108,7 +108,7 @@ class Session:
             data = b"" if method == "HEAD" else self._read(answer, origin)
             return HttpAnswer(answer.status, answer.headers, data)
 
-        return self._tried(whole, f"{method} {_shown(url)}", frozenset(good), tries or self.tries)
+        return self._tried(whole, f"{method} {self.shown(url)}", frozenset(good), tries or self.tries)
 
     def open(self, url: str, good: Iterable[int], headers: Mapping[str, str] | None = None) -> HttpAnswer:
         """A good answer as a stream."""
@@ -119,7 +119,11 @@ class Session:
                 return HttpAnswer(answer.status, answer.headers, stream=answer)
             return HttpAnswer(answer.status, answer.headers, self._read(answer, origin))
 
-        return self._tried(begun, f"GET {_shown(url)}", frozenset(good), self.tries)
+        return self._tried(begun, f"GET {self.shown(url)}", frozenset(good), self.tries)
+
+    def shown(self, url: str) -> str:
+        """How errors call an address."""
+        return _shown(url)
 
     def close(self) -> None:
         self._transport.close()
@@ -244,9 +248,12 @@ def _wished(headers: Mapping[str, str]) -> float:
 
 
 def _reason(answer: HttpAnswer) -> str:
-    """What the registry says, in its own form of an error where it is one."""
+    """What the registry says, in its own form of an error where it is one; that of Git LFS has a message alone."""
     try:
-        first = json.loads(answer.data)["errors"][0]
+        document = json.loads(answer.data)
+        if isinstance(document.get("message"), str):
+            return one_line(f"{answer.status} {document['message']}", 200)
+        first = document["errors"][0]
         return one_line(f"{answer.status} {first['code']}: {first.get('message', '')}".rstrip(": "), 200)
     except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
         return f"status {answer.status}"

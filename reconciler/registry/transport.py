@@ -7,6 +7,7 @@ failure is one `Unreached` in plain words, without an address that could hold a 
 
 import contextlib
 import http.client
+import ipaddress
 import socket
 import ssl
 import threading
@@ -37,6 +38,8 @@ _REASONS: tuple[tuple[tuple[type[BaseException], ...], str], ...] = (
     ((failures.TimeoutError, TimeoutError), "it did not answer in time"),
     ((failures.ProtocolError, http.client.HTTPException, ConnectionError), "the connection was cut"),
 )
+
+_NONE: Mapping[str, str] = {}
 
 Body = bytes | Iterable[bytes] | None
 
@@ -88,32 +91,45 @@ def _connections(patience: float) -> dict[str, type[urllib3.HTTPConnectionPool]]
 
 
 class Transport:
-    """`receive_buffer`: bytes that the kernel may hold of each connection, 0 as it likes (some MiB)."""
+    """`receive_buffer`: bytes that the kernel may hold of each connection, 0 as it likes (some MiB). For the origin
+    `pinned` the certificates of `ca_file` alone count, if there are any; for others also what the system trusts."""
 
-    def __init__(self, ca_file: str = "", *, silence: float = SILENCE, receive_buffer: int = 0) -> None:
+    def __init__(
+        self, ca_file: str = "", *, silence: float = SILENCE, receive_buffer: int = 0, pinned: str = ""
+    ) -> None:
+        self._pinned = pinned if ca_file else ""
         own = [(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)] if receive_buffer else []
         self._options = [*HTTPConnection.default_socket_options, *own]
         self._timeout = urllib3.Timeout(connect=min(CONNECT_SECONDS, silence), read=silence)
         self._patience = PATIENCE * silence
         self._connections = _connections(self._patience)
         self._ca_file = ca_file
-        self._pools: dict[tuple[str, bool], urllib3.PoolManager] = {}
+        self._pools: dict[tuple[str, bool, bool], urllib3.PoolManager] = {}
 
     def send(
-        self, method: str, url: str, headers: Mapping[str, str], authorization: str = "", body: Body = None
+        self,
+        method: str,
+        url: str,
+        headers: Mapping[str, str],
+        authorization: str = "",
+        body: Body = None,
+        *,
+        secrets: Mapping[str, str] = _NONE,
     ) -> tuple[BaseHTTPResponse, str]:
         """An answer whose body has not been read, and the address that it came from. Only what changes nothing
-        follows a redirect."""
+        follows a redirect. `secrets` are further headers that go where `authorization` goes: to the first host."""
         asked = url
         for _ in range(REDIRECTS + 1):
             # guard: a password goes to its own host
             own = {"Authorization": authorization} if authorization and same_origin(url, asked) else {}
-            answer = self._once(method, asked, {**headers, **own}, body)
+            # guard: other secrets go to their own host too
+            more = secrets if same_origin(url, asked) else {}
+            answer = self._once(method, asked, {**headers, **more, **own}, body)
             target = answer.headers.get("Location") if answer.status in MOVED else None
             if target is None or method not in ("GET", "HEAD"):
                 return answer, asked
             release(answer)
-            asked = _redirected(asked, target)
+            asked = redirected(asked, target)
         raise Unreached(f"more than {REDIRECTS} redirects", lasting=True)
 
     def read_small(self, answer: BaseHTTPResponse, url: str, most: int) -> bytes:
@@ -149,13 +165,14 @@ class Transport:
         proxy = proxies.get(parts.scheme) or proxies.get("all") or ""
         if not proxy or proxy_bypass(parts.netloc):
             proxy = ""
-        key = (proxy, parts.scheme == "https" or proxy.startswith("https:"))
+        pinned = bool(self._pinned) and same_origin(url, self._pinned)
+        key = (proxy, parts.scheme == "https" or proxy.startswith("https:"), pinned)
         if key not in self._pools:
             self._pools[key] = self._opened(*key)
         return self._pools[key]
 
-    def _opened(self, proxy: str, tls: bool) -> urllib3.PoolManager:
-        context = _context(self._ca_file) if tls else None
+    def _opened(self, proxy: str, tls: bool, pinned: bool) -> urllib3.PoolManager:
+        context = _context(self._ca_file, alone=pinned) if tls else None
         pool = self._unopened(proxy, context)
         pool.pool_classes_by_scheme = self._connections
         return pool
@@ -216,26 +233,55 @@ def parts_of(asked: str, target: str) -> SplitResult:
         raise Unreached("it names an address that is none", lasting=True) from None
 
 
-def _redirected(asked: str, target: str) -> str:
+def redirected(asked: str, target: str) -> str:
     """What is read there is believed by digest only; a downgrade would still show others what is read."""
     parts = parts_of(asked, target)
     address, scheme = parts.geturl(), parts.scheme
     if scheme not in ("http", "https") or (scheme == "http" and asked.startswith("https:")):
         raise Unreached("a redirect from https to something else", lasting=True)
+    # guard: a redirect from elsewhere does not lead to this machine
+    if leads_inward(asked, address):
+        raise Unreached("a redirect to an address of this machine alone", lasting=True)
     return address
 
 
-def _context(ca_file: str) -> ssl.SSLContext:
-    """What the system trusts, and that file."""
-    context = ssl.create_default_context()
-    if ca_file:
-        try:
+def leads_inward(asked: str, address: str) -> bool:
+    """From another host to this machine, or to what only its own link has, such as the metadata of a cloud. By the
+    address itself: what a name stands for is not looked up."""
+    here, there = (_number_of(urlsplit(one).hostname or "") for one in (asked, address))
+    # guard: nobody elsewhere sends us to ourselves
+    return _is_inward(there) and not _is_inward(here)
+
+
+def _is_inward(number: ipaddress.IPv4Address | ipaddress.IPv6Address | None) -> bool:
+    return number is not None and (number.is_loopback or number.is_link_local or number.is_unspecified)
+
+
+def _number_of(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+    """None for a name. Numbers also as connections read them: 127.1 and 0x7f000001 are this machine too."""
+    if host.rstrip(".") == "localhost" or host.rstrip(".").endswith(".localhost"):
+        return ipaddress.IPv4Address("127.0.0.1")
+    with contextlib.suppress(OSError, UnicodeError):
+        return ipaddress.IPv4Address(socket.inet_aton(host))
+    with contextlib.suppress(ValueError):
+        found = ipaddress.IPv6Address(host.partition("%")[0])
+        return found.ipv4_mapped or found
+    return None
+
+
+def _context(ca_file: str, *, alone: bool) -> ssl.SSLContext:
+    """That file, and without `alone` also what the system trusts."""
+    try:
+        if alone:  # guard: a pinned host is trusted by its own certificates alone
+            return ssl.create_default_context(cafile=ca_file)
+        context = ssl.create_default_context()
+        if ca_file:
             context.load_verify_locations(ca_file)
-        except OSError as error:
-            reason = "it is no certificate" if isinstance(error, ssl.SSLError) else error.strerror
-            hint = "caFile names a file with the certificate of the authority, in PEM form"
-            raise RegistryFailed(f"{ca_file}: {reason}", hint=hint, code="RegistryCertificates") from None
-    return context
+        return context
+    except OSError as error:
+        reason = "it is no certificate" if isinstance(error, ssl.SSLError) else error.strerror
+        hint = "caFile names a file with the certificate of the authority, in PEM form"
+        raise RegistryFailed(f"{ca_file}: {reason}", hint=hint, code="RegistryCertificates") from None
 
 
 def _is_about_trust(error: BaseException) -> bool:

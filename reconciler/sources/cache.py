@@ -182,7 +182,7 @@ def _named(model: SourceModel, source: LockedSource) -> SourceModel:
 
     def renamed(some: tuple[Problem, ...]) -> tuple[Problem, ...]:
         own = os.path.basename(model.path)
-        return tuple(replace(one, file=one.file.replace(own, source.repo, 1)) for one in some)
+        return tuple(replace(one, file=one.file.replace(own, source.name, 1)) for one in some)
 
     return replace(model, problems=renamed(model.problems), warnings=renamed(model.warnings))
 

@@ -12,7 +12,7 @@ from collections.abc import Callable
 
 from reconciler.domain.errors import PermanentError
 from reconciler.domain.machine.bandwidth import UNMETERED, Meter
-from reconciler.domain.sources.locked import LockedFile, LockedSource
+from reconciler.domain.sources.locked import GIT, LockedFile, LockedSource
 from reconciler.domain.text.units import size_text
 from reconciler.host import durable
 from reconciler.host.reading import size_of
@@ -22,6 +22,10 @@ from reconciler.sources.protocol import RemoteSource
 
 PART = ".part"  # ends the name of a file that has not come whole
 MISMATCH_HINT = "the source gives other bytes than were locked: ask why, then run `reconciler lock` to accept them"
+_POINTED_HINT = (
+    "the server gives other bytes than the pointer names: `git lfs push --all` from a clone that has them,"
+    " then `reconciler retry` or `apply --retry`"
+)
 
 
 class Download:
@@ -91,7 +95,8 @@ class Download:
             if not began_with:
                 break
         message = f"{self._source}: {file.path} is not the file that was locked (sha256 {file.sha256[:12]}...)"
-        raise PermanentError(message, hint=MISMATCH_HINT, code="DigestMismatch")
+        hint = _POINTED_HINT if self._source.kind == GIT else MISMATCH_HINT
+        raise PermanentError(message, hint=hint, code="DigestMismatch")
 
     def _download(self, file: LockedFile, part: str, have: int) -> None:
         def moved(count: int) -> None:

@@ -8,6 +8,7 @@ import pytest
 
 from tests.diff.repository import Fleet
 from tests.git_server import TEMPLATE
+from tests.lfs_server import keep_by_lfs, pointer_to
 from tests.machine import tree
 
 
@@ -168,6 +169,10 @@ def test_what_only_the_manifest_says_is_a_difference_too(fleet: Fleet) -> None:
     assert "spec.suspend: False -> True" in done.out
 
 
+def weights_of(fleet: Fleet) -> bytes:
+    return (fleet.folder / "model" / "model.safetensors").read_bytes()
+
+
 def test_a_comment_is_no_difference(fleet: Fleet) -> None:
     fleet.write("manifests/capitals.yaml", "# words\n" + (fleet.folder / "manifests/capitals.yaml").read_text())
     fleet.commit()
@@ -196,8 +201,27 @@ def test_an_unknown_source_that_moves_is_a_new_recipe(fleet: Fleet) -> None:
     assert convert["after"] == {"spec.source": "weights/two (not in this repository)"}
 
 
-def test_git_lfs_pointers_are_told_by_their_tree(fleet: Fleet) -> None:
-    pointer = "version https://git-lfs.github.com/spec/v1\noid sha256:" + "0" * 64 + "\nsize 123456\n"
+def test_what_git_lfs_keeps_is_priced_by_its_pointers(fleet: Fleet) -> None:
+    """Of which only those are in the repository; what its small files say is known."""
+    rest = sum(one.stat().st_size for one in (fleet.folder / "model").iterdir()) - len(weights_of(fleet))
+    keep_by_lfs(fleet.folder / "model", "model.safetensors")
+    fleet.git("tag", "-f", "base", fleet.commit())
+    fleet.declare("second", precisions="int8")
+    fleet.commit()
+    assert steps(fleet.view("base"), "second")[0] == "convert ArtifactMissing second-int8"  # its weights are there
+    fleet.write("model/model.safetensors", pointer_to(b"0" * 123_456))
+    fleet.commit()
+    (first, *later) = fleet.view("base")["models"][0]["changes"]
+    assert (first["action"], first["cost"]["downloadBytes"]) == ("fetch", 123_456 + rest)
+    done = fleet.diff("base")
+    print(done.out, later)
+    assert done.code == 1
+
+
+@pytest.mark.parametrize(
+    "pointer", ["version https://git-lfs.github.com/spec/v1\nsize 9\n", pointer_to(b"0").decode() + "ext-0-a b\n"]
+)
+def test_a_pointer_of_another_form_is_told_by_its_tree(fleet: Fleet, pointer: str) -> None:
     fleet.write("model/model.safetensors", pointer)
     fleet.commit()
     done = fleet.diff("base")

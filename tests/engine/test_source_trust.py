@@ -16,7 +16,7 @@ import pytest
 from reconciler.domain.errors import TemporaryError
 from reconciler.domain.machine.facts import Traits
 from reconciler.domain.machine.trust import SourceRule, TrustedKey, TrustMode, TrustPolicy
-from reconciler.domain.sources.locked import LockedFile, LockedSource
+from reconciler.domain.sources.locked import GIT, LockedFile, LockedSource
 from reconciler.engine.machine import Machine, open_machine
 from reconciler.engine.resolve import Resolution, resolve
 from reconciler.engine.source_trust import SourceTrust
@@ -419,6 +419,27 @@ def test_a_repository_without_a_signature(machine: TestMachine, keys: Path) -> N
     fetch(opened, source, remote)
     opened.sources.publish(source, opened.stamps)
     assert "it is unsigned" in of_remote(machine, policy_of(keys), source)[0]
+
+
+def test_what_git_lfs_keeps_has_the_rule_of_its_folder(machine: TestMachine, keys: Path) -> None:
+    """It lies where the other folders of its repository are written out, and counts as they do."""
+    model, tree = machine.folder / "fleet" / "model", "1" * 40
+    source = replace(locked(model), kind=GIT, repo="https://git.example.org/fleet.git", revision=tree, include=())
+    policy = policy_of(keys, source=f"{machine.root.as_posix()}/sources/*")
+    fetch(machine_with(machine, policy), source, Remote(model))
+    assert of_remote(machine, policy, source) == []
+    elsewhere = policy_of(keys, "off", source="git/*")
+    (message,) = of_remote(machine, elsewhere, source)
+    assert "no rule of `trust` covers this source" in message
+    (model / "model.sig").unlink()
+    opened = machine_with(machine, policy)
+    opened.sources.free(source.digest)
+    with pytest.raises(TemporaryError, match="it is unsigned"):
+        fetch(opened, locked_without_signature(source), Remote(model))
+
+
+def locked_without_signature(source: LockedSource) -> LockedSource:
+    return replace(source, files=tuple(one for one in source.files if one.path != "model.sig"))
 
 
 CONFIG = """\

@@ -49,6 +49,7 @@ _SPEECH = "tests/gates/test_speech_gate.py"
 _ENDURANCE = "tests/gates/test_endurance.py"
 _ARCHIVE = "tests/registry/test_archive.py"
 _LIES = "tests/registry/test_lies.py"
+_LFS = "tests/registry/test_lfs.py"
 _FOREIGN = "tests/faults/test_foreign.py"
 _SIGNED = "tests/registry/test_signatures.py"
 _SOURCES = "tests/engine/test_source_trust.py"
@@ -117,8 +118,6 @@ MUTANTS = (
     _("a binary lies in the folder", _READY),
     _("OpenVINO computes nothing by the CPU that is made for the NPU", _READY),
     _("an option of a provider has a value that is known", _SERVED),
-    _("each graph of a pipeline has its own settings", _SERVED),
-    _("the graphs of a pipeline are for one provider", _SERVED),
     _("what is compiled is served for its provider alone", _SERVED, "takes = True"),
     _("what ends as a pickle is locked for a ready model alone", "tests/manifests/test_lock_file.py"),
     _("what is taken is what the plan saw", "tests/sources/test_ready_onnx.py"),
@@ -164,6 +163,16 @@ MUTANTS = (
     _("a file of a registry that is not locked is the manifest's", "tests/registry/test_model_source.py"),
     _("a build key names its recipe", "tests/registry/test_artifact.py"),
     _("a tag is no proof", "tests/registry/test_transfer.py"),
+    # Git LFS
+    _("other secrets go to their own host too", _LFS, "more = secrets"),
+    _("nobody elsewhere sends us to ourselves", _LFS, "return False"),
+    _("a redirect from elsewhere does not lead to this machine", _LFS),
+    _("a pinned host is trusted by its own certificates alone", _LFS),
+    _("the token of a repository goes to its server alone", _LFS, "is_ours = True"),
+    _("an object comes over TLS", _LFS),
+    _("a server elsewhere names no address of this machine", _LFS),
+    _("a header of an answer is one line", _LFS),
+    _("what Git LFS keeps has the rule of its folder", _SOURCES),
     # Signed builds
     _("what only names a key is not signed by it", _SIGNED),
     _("a signature covers every byte", _SIGNED, "return True"),

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import shutil
 import subprocess
 import tarfile
 from collections import Counter
@@ -34,6 +35,7 @@ from reconciler.sources.facts import model_facts
 from reconciler.sources.folder.model import inspect_source
 from reconciler.sources.manifests import load
 from tests.at_rest import FAITHFUL, convert, opened
+from tests.lfs_server import keep_by_lfs
 from tests.machine import TestMachine
 from tests.registry.keys import key_pair
 from tests.registry.places import REPOSITORY, client_of
@@ -279,6 +281,9 @@ def test_numbers_come_along(builder: TestMachine, edge: TestMachine) -> None:
 
 def test_a_commit_of_a_repository(builder: TestMachine, edge: TestMachine) -> None:
     checkout = builder.folder / "fleet"
+    shutil.copytree(checkout / "model", checkout / "kept")
+    builder.declare("kept", source="../kept")
+    keep_by_lfs(checkout / "kept", "model.safetensors")
     for command in (["init", "-q", "-b", "main"], ["add", "-A"], ["commit", "-q", "-m", "x"]):
         subprocess.run(["git", *command], cwd=checkout, check=True, capture_output=True)
     commit = subprocess.run(["git", "rev-parse", "HEAD"], cwd=checkout, check=True, capture_output=True, text=True)
@@ -286,7 +291,7 @@ def test_a_commit_of_a_repository(builder: TestMachine, edge: TestMachine) -> No
     assert told["revision"] == f"main@sha1:{commit.stdout.strip()}"
     assert len(told["artifacts"]) == 2
     assert take_in(edge)["imported"]["revision"] == told["revision"]
-    assert plan_of_import(edge) == ["verify", "register"] * 2
+    assert plan_of_import(edge) == ["verify", "register"] * 3
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from reconciler.domain.layout import Layout
-from reconciler.domain.sources.locked import LockedFile, LockedSource
+from reconciler.domain.sources.locked import GIT, LockedFile, LockedSource
 from reconciler.domain.sources.source_model import SourceModel
 from reconciler.engine.remote_sources.kinds import REMOTES
 from reconciler.host.stamps import StampBook
@@ -87,7 +87,7 @@ PLACES: dict[str, Place] = {
 
 
 def test_each_kind_that_a_manifest_can_name_can_be_fetched() -> None:
-    assert REMOTES.keys() == REMOTE_KINDS.keys() | READY_KINDS.keys()
+    assert REMOTES.keys() == REMOTE_KINDS.keys() | READY_KINDS.keys() | {GIT}  # which is named by its path
 
 
 def fleet(model: Path, folder: Path, *, ready: bool) -> Repository:

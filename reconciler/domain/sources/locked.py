@@ -34,6 +34,7 @@ LOCK_NAMES = (LOCK_NAME, FACTS_NAME, CARDS_NAME)
 LOCK_BYTES = 4 << 20  # of each of the two
 CATALOG = "catalog"  # Foundry's own; its models are ready ONNX ones
 OCI = "oci"  # a repository of a registry; its models are ready ONNX ones
+GIT = "git"  # a folder of the followed repository in which Git LFS keeps files: its pointers are the lock
 HUGGINGFACE = "huggingface"  # the kind of a lock entry that names none
 
 _NAMES = {CATALOG: ("name", "version"), OCI: ("repository", "digest")}
@@ -113,7 +114,8 @@ SourceKey = tuple[str, str, str, tuple[str, ...], bool, str]
 
 @dataclass(frozen=True, kw_only=True)
 class LockedSource:
-    """`kind` is the field of `spec.source` that declares it; `repo` and `revision` have that kind's form. `include` is
+    """`kind` is the field of `spec.source` that declares it; `repo` and `revision` have that kind's form. Of `git`,
+    which is declared by a path, they are the address that a machine follows and the tree of the `folder`. `include` is
     the manifest's ((): the default). `files` is empty as long as the lock has no entry. One that is `ready` is an ONNX
     folder, which is taken as it is; it may lie in a `folder` of the repository, and its files are named from there.
 
@@ -137,8 +139,15 @@ class LockedSource:
         return f"{self.repo}@{self.revision.removeprefix('sha256:')[:12]}{within}"
 
     @property
+    def name(self) -> str:
+        """What problems of its files call it."""
+        return (self.folder if self.kind == GIT else "") or self.repo
+
+    @property
     def field(self) -> str:
         """Of the manifest that declares it."""
+        if self.kind == GIT:
+            return "spec.source"  # as of any folder of the repository
         return f"spec.source.{'onnx.' if self.ready and self.kind != CATALOG else ''}{self.kind}"
 
     def includes(self, name: str) -> bool:

@@ -100,6 +100,11 @@ def realm(url: str) -> tuple[str, str]:
     return f"https://{parts.netloc.rpartition('@')[2]}", parts.username or "x-access-token"
 
 
+def has_lfs(url: str) -> bool:
+    """Whether what Git LFS keeps is fetched from there (`registry.lfs_source`)."""
+    return url.startswith(("https://", "file://"))
+
+
 def _check(url: str) -> None:
     try:
         parts = urlsplit(url)

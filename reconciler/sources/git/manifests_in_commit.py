@@ -17,7 +17,7 @@ from typing import IO
 from reconciler.domain import digest
 from reconciler.domain.errors import InputRefused, Problem
 from reconciler.domain.sources import lfs_pointer
-from reconciler.domain.sources.locked import LOCK_NAMES, LockedSource
+from reconciler.domain.sources.locked import GIT, LOCK_NAMES, LockedSource
 from reconciler.domain.sources.model_card import ModelCard
 from reconciler.domain.sources.source_model import COMPILED, ONNX_DATA, ONNX_GRAPH, SourceAdapter, SourceModel
 from reconciler.domain.text.quoting import shown
@@ -42,7 +42,7 @@ from reconciler.sources.manifests import (
     refused,
 )
 from reconciler.sources.model_card import LARGEST, README, card_of
-from reconciler.sources.protocol import CachedSource
+from reconciler.sources.protocol import CachedSource, described
 
 # Stands for the top of the repository in paths: a name that no folder of a machine has.
 CHECKOUT = os.path.join(os.sep, "git:")
@@ -159,6 +159,12 @@ class GitDisk(DiskAnswers):
             return super().place(path)
         return self.places[path]
 
+    def folders(self) -> dict[str, tuple[Entry, str]]:
+        """What was exported, by its path, and how the repository calls it."""
+        asked = {place.path: path for path, place in self.places.items() if place.kind == "folder"}
+        names = {place: below(path, self._checkout) for place, path in asked.items() if inside(path, self._checkout)}
+        return {place: (self._tree.at(name), name) for place, name in names.items()}
+
     def read(self, path: str) -> bytes | None:
         if not inside(path, self._checkout):
             return super().read(path) if self._exports is not None else None
@@ -234,8 +240,9 @@ class InCommit:
         return look_at_adapter(folder)
 
     def locked(self, source: LockedSource) -> CachedSource:
-        """Nothing is fetched to compare commits: it counts as new to every machine."""
-        return CachedSource(model=None, missing=source.size)
+        """Nothing is fetched to compare commits: it counts as new to every machine. What is known of one in git was
+        read in this commit."""
+        return CachedSource(model=described(source) if source.kind == GIT else None, missing=source.size)
 
     def card(self, path: str) -> ModelCard | None:
         data = self.file(path, README, LARGEST)
@@ -259,6 +266,11 @@ class InCommit:
         if folder.lies_elsewhere():
             return SourceModel(path=path, digest=f"git:{entry.object}", known=False, ready=ready)
         return look_at_source(folder, ready=ready)
+
+    def at(self, path: str) -> tuple[Entry, str] | None:
+        """The folder at a path, and how the repository calls it; None for what is no folder of it."""
+        entry = self._entry(path)
+        return (entry, below(path, CHECKOUT)) if entry else None
 
     def _entry(self, path: str) -> Entry | None:
         if not inside(path, CHECKOUT):
@@ -315,4 +327,4 @@ class GitFolder(Folder):
             return True
         small = [one for one in self._files.values() if one.kind == FILE and 0 < one.size < lfs_pointer.LONGEST]
         held = self._tree.read(one for one in small if one.name.endswith(_OF_MODELS))
-        return any(data.startswith(lfs_pointer.MARK) for data in held.values())
+        return any(map(lfs_pointer.is_pointer, held.values()))

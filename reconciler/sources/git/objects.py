@@ -147,13 +147,11 @@ class Objects:
 
 
 class Tree:
-    """The tree of one commit. Paths are normalised and relative to its top."""
+    """The tree of one commit, or the one that `top` names. Paths are normalised and relative to its top."""
 
-    def __init__(self, objects: Objects, commit: str) -> None:
+    def __init__(self, objects: Objects, commit: str = "", *, top: str = "") -> None:
         self._objects = objects
-        first_line = objects.contents([commit])[commit].partition(b"\n")[0]
-        tree = first_line.removeprefix(b"tree ").decode("ascii", "replace")
-        self._top = Entry(name="", kind=FOLDER, object=tree)
+        self._top = Entry(name="", kind=FOLDER, object=top or _tree_of(objects, commit))
 
     def at(self, path: str) -> Entry:
         """What `path` is. A link or another repository on the way is returned itself and never followed."""
@@ -200,6 +198,11 @@ class Tree:
         where = posixpath.normpath(posixpath.join(posixpath.dirname(path), target))
         outside = where.startswith(("/", "..")) or not target
         return Entry(name="", kind=MISSING) if outside else self.at(where)
+
+
+def _tree_of(objects: Objects, commit: str) -> str:
+    first_line = objects.contents([commit])[commit].partition(b"\n")[0]
+    return first_line.removeprefix(b"tree ").decode("ascii", "replace")
 
 
 def _entries(raw: bytes, width: int) -> Iterator[Entry]:

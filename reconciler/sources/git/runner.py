@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
-from reconciler.domain.errors import PermanentError, RaisedOnPurpose
+from reconciler.domain.errors import PermanentError, RaisedOnPurpose, UsageError
 from reconciler.domain.text.quoting import printable
 from reconciler.host import system
 from reconciler.sources.git.process import COMPLAINT, Reader, end, watched
@@ -108,6 +108,23 @@ class Credentials:
 
     def __repr__(self) -> str:
         return "Credentials(...)"
+
+
+MAX_TOKEN = 4096  # characters
+
+
+def read_token(path: str) -> str:
+    """The token for https: of a file, or RECONCILER_GIT_TOKEN for "". Never shown, not even in an error."""
+    if path:
+        if not os.path.isfile(path):
+            raise UsageError(f"--token-file: there is no file {path}")
+        with open(path, encoding="utf-8", errors="replace") as file:
+            token = file.read(MAX_TOKEN + 1).strip()
+    else:
+        token = os.environ.get("RECONCILER_GIT_TOKEN", "").strip()
+    if len(token) > MAX_TOKEN or not token.isprintable() or (path and not token):
+        raise UsageError("expected a token: one line of printable characters")
+    return token
 
 
 NETWORK = "https:ssh"  # the transports of `GIT_ALLOW_PROTOCOL`

@@ -12,13 +12,14 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
-from reconciler.domain.errors import LockHeld, PermanentError, Problem, TemporaryError
+from reconciler.domain.errors import BUG, LockHeld, PermanentError, Problem, TemporaryError
 from reconciler.domain.layout import Layout
 from reconciler.host import durable
 from reconciler.host.lock import hold
 from reconciler.manifests.parsed import Parsed
 from reconciler.sources.git.address import Remote, realm
 from reconciler.sources.git.export import Exports
+from reconciler.sources.git.lfs import with_lfs_sources
 from reconciler.sources.git.manifests_in_commit import GitDisk, read_manifests
 from reconciler.sources.git.mirror import CommitRefused, Mirror, Unreachable
 from reconciler.sources.git.objects import MirrorBroken, Objects, Tree
@@ -147,17 +148,18 @@ class _Following:
             base = os.path.normpath(os.path.join(self._sources, folder))
             roots = (self._sources, *self._roots)
             disk = GitDisk(tree, self._sources, self._exports)
-            parsed = interpret(found, base, folder, roots, disk)
+            declared = interpret(found, base, folder, roots, disk)
+            parsed = with_lfs_sources(declared, tree, disk.folders().get, self._remote.url)
             self.gathered = gather(found, base, self._sources, disk) if self._gathers else None
             return parsed
 
     def accept(self, commit: str, parsed: Parsed) -> None:
-        """Whatever is wrong with its manifests: accepted is what passed the checks of `choose`, so that nothing older
-        is followed after it."""
+        if any(problem.code == BUG for problem in parsed.problems):  # guard: what we failed to read frees nothing
+            return
         with contextlib.suppress(GitFailed, TemporaryError):  # the records know it; this only keeps its objects
             self._mirror.accept(commit)
             self._mirror.tidy()
-        self._exports.forget_others(failed=parsed.failed)
+        self._exports.forget_others()
 
     def _newest(self, accepted: str) -> str:
         """The branch's commit, if it may be followed."""
