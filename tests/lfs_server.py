@@ -73,6 +73,7 @@ class LfsServer(Server):
         self.objects: dict[str, bytes] = {}
         self.lfs_requests: list[LfsRequest] = []
         self.header: dict[str, str] = {}
+        self.authenticated = False
         self.batch: Batch = self.granted
         self.batch_headers: dict[str, str] = {}
         self.place, self.moved, self.cut = self.url, "", 0
@@ -84,7 +85,7 @@ class LfsServer(Server):
         if oid not in self.objects:
             return {"oid": oid, "size": size, "error": {"code": 404, "message": "Object does not exist"}}
         action = {"href": f"{self.place}/objects/{oid}", "header": self.header, "expires_in": 60}
-        return {"oid": oid, "size": size, "actions": {"download": action}}
+        return {"oid": oid, "size": size, "authenticated": self.authenticated, "actions": {"download": action}}
 
     def asked(self, text: str) -> list[LfsRequest]:
         return [one for one in self.lfs_requests if text in one.path]

@@ -49,10 +49,12 @@ _OURS = frozenset(
 
 @dataclass(frozen=True, kw_only=True)
 class LfsAction:
-    """Where an object lies. `headers` are for the host of `href`, and may be secrets."""
+    """Where an object lies. `headers` are for the host of `href`, and may be secrets. With `authenticated` the server
+    says that the address needs no password beside them."""
 
     href: str = field(repr=False)
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
+    authenticated: bool = False
 
 
 class LfsSession(Session):
@@ -90,12 +92,12 @@ class LfsSession(Session):
     def _sent(
         self, method: str, url: str, headers: Mapping[str, str], body: Callable[[], Body] | None
     ) -> tuple[BaseHTTPResponse, str]:
-        given = self._action.headers if url == self._action.href else {}
-        named = any(name.lower() == "authorization" for name in given)
+        action = self._action if url == self._action.href else LfsAction(href=url)
+        named = action.authenticated or any(name.lower() == "authorization" for name in action.headers)
         # guard: the token of a repository goes to its server alone
         is_ours = same_origin(url, self.address.origin)
         own = self._authorization if is_ours and not named else ""
-        return self._transport.send(method, url, headers, own, body() if body else None, secrets=given)
+        return self._transport.send(method, url, headers, own, body() if body else None, secrets=action.headers)
 
 
 class LfsObject:
@@ -128,7 +130,8 @@ class LfsObject:
             if (error := found.get("error")) is not None:
                 raise self._error(int(error["code"]), str(error.get("message", "")))
             action = found["actions"]["download"]
-            return LfsAction(href=self._address(action["href"]), headers=self._headers(action.get("header") or {}))
+            href, headers = self._address(action["href"]), self._headers(action.get("header") or {})
+            return LfsAction(href=href, headers=headers, authenticated=found.get("authenticated") is True)
         except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
             self._refuse("what answers there speaks no Git LFS", "LfsUnsupported", _UNSUPPORTED)
 

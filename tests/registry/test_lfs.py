@@ -71,7 +71,12 @@ def source_of(url: str, repository: Repository, *files: LockedFile) -> LockedSou
     return LockedSource(kind=GIT, repo=url, revision=tree, folder="model", files=files)
 
 
-def test_the_server_of_the_repository_is_asked_with_its_token(server: LfsServer, fetch: Callable[..., bytes]) -> None:
+@pytest.mark.parametrize("signed", [False, True])
+def test_the_server_of_the_repository_is_asked_with_its_token(
+    signed: bool, server: LfsServer, fetch: Callable[..., bytes]
+) -> None:
+    """But for an address that it says to be signed: two proofs at once are refused by many a store."""
+    server.authenticated = signed
     told: list[int] = []
     assert fetch(on_bytes=told.append) == DATA
     question, object_ = server.lfs_requests
@@ -79,7 +84,8 @@ def test_the_server_of_the_repository_is_asked_with_its_token(server: LfsServer,
     assert question.headers["accept"] == question.headers["content-type"] == "application/vnd.git-lfs+json"
     assert b'"operation": "download"' in question.body
     assert OID.encode() in question.body
-    assert question.headers["authorization"] == object_.headers["authorization"] == server.expected
+    assert question.headers["authorization"] == server.expected
+    assert object_.headers.get("authorization") == (None if signed else server.expected)
     assert told[-1] == len(DATA)
 
 
