@@ -14,7 +14,7 @@ from reconciler.reports.view import FORMAT_VERSION, View
 KINDS = {
     "artifact": "a converted model that no manifest declares, no release is served from and no roll-back would want",
     "blob": "bytes in the store that no artifact names",
-    "source": "weights from the hub that no manifest pins",
+    "source": "weights from the hub or from Git LFS that no manifest pins",
     "export": "a model folder of another commit, written out of the repository",
     "quarantine": "foreign files that were moved aside, after their time",
     "half-made": "what a process that died had begun: staging, trash, unfinished writes and fetches",
