@@ -303,10 +303,20 @@ def device_of(config: dict[str, Any]) -> str:
     return str(options.get("device_type", "CPU")).lower() if found.contexts == OPENVINO_IR else found.device
 
 
+def stages_of(config: dict[str, Any]) -> list[tuple[str, dict[str, Any]]]:
+    """The graphs of a model that is a pipeline of several, by their names."""
+    return [stage for one in config.get("model", {}).get("decoder", {}).get("pipeline", ()) for stage in one.items()]
+
+
+def asked_of(config: dict[str, Any]) -> list[tuple[str, dict[str, Any]]]:
+    """Each provider that any graph asks for, with its options."""
+    sessions = [config.get("model", {}).get("decoder", {}), *(stage for _, stage in stages_of(config))]
+    options = [one for held in sessions for one in held.get("session_options", {}).get("provider_options", ())]
+    return [asked for one in options for asked in one.items()]
+
+
 def _asked(config: dict[str, Any]) -> tuple[str | None, dict[str, Any]]:
-    """The name of the provider that is asked for first, and its options."""
-    options = config.get("model", {}).get("decoder", {}).get("session_options", {}).get("provider_options", ())
-    return next((asked for one in options for asked in one.items()), (None, {}))
+    return next(iter(asked_of(config)), (None, {}))
 
 
 # What a model is for, in Foundry Local's own words: a registration carries one, and it decides by which client a model

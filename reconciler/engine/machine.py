@@ -42,7 +42,8 @@ NO_TRAITS = Traits()
 NOTHING: dict[str, str] = {}
 # What may lie in a folder before the first apply: a checkout's state/ holds a README.
 OURS = frozenset({"README.md", ".gitignore", "lock", "lock.holder", "records", "mirror.git", "lost+found"})
-EXPORTED = re.compile(r"lock|lock\.holder|staging|trash|[0-9a-f]{40}")  # what a look at a repository leaves in sources/
+# What a look at a repository leaves in sources/.
+EXPORTED = re.compile(r"lock|lock\.holder|staging|trash|last-used|[0-9a-f]{40}")
 
 
 @dataclass(frozen=True, kw_only=True)

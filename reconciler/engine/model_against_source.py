@@ -122,10 +122,11 @@ def other_provider(model: Model, source: SourceModel) -> list[Problem]:
 
 
 def compiled_beforehand(model: Model, source: SourceModel) -> list[Problem]:
-    """What is in the form of one processor's compiler is computed by that alone: no tool of ours reads its weights."""
+    """What is in the form of one processor's compiler is computed by that alone: no tool of ours reads its weights.
+    Neither is a pipeline read."""
     if not source.compiled or not (model.original or model.original_path):
         return []
-    message = f"it holds what was compiled for {source.provider}, which nothing here compares with its original"
+    message = "it holds what was compiled beforehand, or several graphs, which nothing here compares with an original"
     return [_problem(model, "spec.source.original", "OptionIgnored", message, "leave `original` out; ask by `prompts`")]
 
 

@@ -28,6 +28,11 @@ class ProblemLog:
         if problem not in known:
             known.append(problem)
 
+    @property
+    def failed(self) -> bool:
+        """Whether a mistake of ours is among them."""
+        return any(problem.code == BUG for problem in self.problems)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Claim:
@@ -99,6 +104,11 @@ class Declaration(Generic[Kind_co]):
         """The items of a list, with None for each that was refused."""
         found = self._found(path)
         return [self.text(*path, index) for index in range(len(found))] if isinstance(found, list) else []
+
+    def says(self, *path: str | int) -> bool:
+        """Whether the author wrote anything in that field, be it empty; null is nothing."""
+        found = self._found(path)
+        return found is not None and not is_null(found)
 
     def keys(self, *path: str | int) -> list[str]:
         """The names of the fields that the author wrote there."""

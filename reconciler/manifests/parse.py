@@ -92,6 +92,7 @@ def parse(files: Mapping[str, bytes], context: ParseContext, reader: FileReader 
         rollouts=rollouts_of(_of(RolloutManifest, declarations), _labels_of(declarations, claims), clashing),
         problems=_in_order(log.problems),
         warnings=_in_order(log.warnings),
+        failed=log.failed,
     )
 
 

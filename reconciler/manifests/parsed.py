@@ -30,6 +30,7 @@ class Parsed:
     rollouts: tuple[Rollout, ...] = ()  # also those with a problem: what they cover waits
     half_read: tuple[Model, ...] = ()  # models with a problem that says nothing of their source: only that is looked at
     broken: frozenset[str] = frozenset()  # models that are there and have a problem, their own or of what they refer to
+    failed: bool = False  # we failed in a document: a mistake of ours, perhaps behind the problems that are shown
     # The manifests as they were written, by the name that models know them by: shown, and never read again.
     texts: Mapping[str, bytes] = field(default_factory=dict, compare=False, repr=False)
 

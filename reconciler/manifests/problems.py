@@ -120,7 +120,7 @@ def _mapping_hint(value: object, known: list[str]) -> str:
         return ""
     if value in known:
         return f"write `{value}: ...`"
-    if len(known) == 1 or ("path" in known and value[0] in "./~"):
+    if value and (len(known) == 1 or ("path" in known and value.startswith((".", "/", "~")))):
         return f"write {{{known[0]}: {shown(value)}}}"
     return f"write its fields: {', '.join(known)}"
 

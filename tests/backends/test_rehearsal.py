@@ -13,8 +13,10 @@ import pytest
 
 from reconciler.backends.foundry.decoding import LAST_PLACES
 from reconciler.backends.foundry.foundry import DEFAULT_LIMITS, Foundry, TimeLimits
+from reconciler.backends.foundry.genai_config import genai_config
 from reconciler.backends.foundry.index import read_index
 from reconciler.domain.errors import ReconcilerError, RehearsalFailed, RuntimeUnavailable
+from reconciler.domain.manifest import Generation
 from reconciler.domain.measured import Measured, Measurements, Numbers
 from reconciler.domain.verdict import SUCCESSFUL
 from reconciler.gates.decoding import DEFAULT_BARS
@@ -116,6 +118,44 @@ def only_last(path: Path) -> None:
     (logits,) = (one for one in graph.graph.output if one.name == "logits")
     logits.type.tensor_type.shape.dim[1].dim_value = 1
     onnx.save(graph, path)
+
+
+def in_two(folder: Path) -> None:
+    """A pipeline of two graphs, the second with settings of its own."""
+    import onnx
+    from onnx.utils import Extractor
+
+    config = json.loads((folder / "genai_config.json").read_text())
+    decoder = config["model"]["decoder"]
+    whole = onnx.load(folder / decoder.pop("filename"))
+    (middle,) = (node.output[0] for node in whole.graph.node if "input_ids" in node.input and "Gather" in node.op_type)
+    shape = ["batch_size", "sequence_length", decoder["hidden_size"]]
+    whole.graph.value_info.append(onnx.helper.make_tensor_value_info(middle, onnx.TensorProto.FLOAT, shape))
+    inputs = [middle, *(one.name for one in whole.graph.input if one.name != "input_ids")]
+    parts = {"first": (["input_ids"], [middle]), "second": (inputs, [one.name for one in whole.graph.output])}
+    extractor = Extractor(whole)
+    for name, (taken, given) in parts.items():
+        onnx.save(extractor.extract_model(taken, given), folder / f"{name}.onnx")
+    stages = {
+        name: {"filename": f"{name}.onnx", "inputs": taken, "outputs": given} for name, (taken, given) in parts.items()
+    }
+    stages["second"]["session_options"] = {"log_id": "second", "provider_options": []}
+    decoder["pipeline"], config["model"]["type"] = [stages], "decoder-pipeline"
+    served = genai_config(json.dumps(config).encode(), Generation())
+    (folder / "genai_config.json").write_text(json.dumps(served))
+
+
+def test_a_pipeline_is_asked_and_each_of_its_graphs_profiled(
+    rehearsal: Rehearsal, candidate: Path, tmp_path: Path
+) -> None:
+    with Foundry(str(tmp_path / "catalog"), scratch=str(tmp_path / "scratch"), log=str(tmp_path / "log")) as runtime:
+        whole = runtime.providers("whole:1", str(candidate))
+        in_two(candidate)
+        assert runtime.providers("pipeline:1", str(candidate)) == whole
+        decoded, _ = runtime.decode("pipeline:1", str(candidate), {}, 0, None)
+    assert decoded.positions > LAST_PLACES
+    assert decoded.median_kl < DEFAULT_BARS["int4"]
+    assert rehearse(rehearsal, str(candidate), "pipeline:1").completion_tokens >= 1
 
 
 def test_where_there_are_the_last_logits_alone_a_few_places_are_compared(candidate: Path, tmp_path: Path) -> None:

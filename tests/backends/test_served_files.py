@@ -3,6 +3,7 @@ template."""
 
 import copy
 import json
+import re
 from typing import Any
 
 import pytest
@@ -200,6 +201,72 @@ def test_anything_else_is_refused_by_name(path: str, value: object) -> None:
         genai_config(edited({path: value}), Generation())
     assert caught.value.code == "GenaiConfigRefused"
     assert path in str(caught.value)
+
+
+# As Olive's recipe for Phi 3.5 on QNN has them, shortened.
+STAGES: dict[str, dict[str, Any]] = {
+    "embedding": {"filename": "embeddings.onnx", "inputs": ["input_ids"], "outputs": ["hidden"]},
+    "prompt-processor": {
+        "filename": "context_ctx.onnx",
+        "session_options": {"log_id": "x", "provider_options": [{"qnn": QNN}], "intra_op_num_threads": 2},
+        "inputs": ["past_key_values.0.key", "hidden", "past_seq_len", "total_seq_len"],
+        "outputs": ["present.0.key", "last"],
+        "run_on_token_gen": False,
+        "reset_session_idx": 2,
+    },
+    "transformer-head": {"filename": "lm_head.onnx", "inputs": ["last"], "outputs": ["logits"], "is_lm_head": True},
+}
+
+
+def pipeline(changes: dict[str, Any] | None = None, stages: list[dict[str, Any]] | None = None) -> bytes:
+    """`changes` are of the graph for prompts."""
+    changed = {**STAGES, "prompt-processor": STAGES["prompt-processor"] | (changes or {})}
+    config = json.loads(
+        edited(
+            {
+                "model.type": "decoder-pipeline",
+                "model.decoder.pipeline": [changed] if stages is None else stages,
+                "model.decoder.inputs.past_sequence_length": "past_seq_len",
+                "model.decoder.inputs.total_sequence_length": "total_seq_len",
+            }
+        )
+    )
+    del config["model"]["decoder"]["filename"]
+    return json.dumps(config).encode()
+
+
+def test_a_pipeline_passes_and_each_graph_can_be_profiled() -> None:
+    given = json.loads(pipeline())
+    found = genai_config(pipeline(), Generation(), "QNNExecutionProvider")
+    for stage in given["model"]["decoder"]["pipeline"][0].values():
+        stage["inherit_session_options"] = True
+    assert found == given
+
+
+def asking(**options: object) -> dict[str, Any]:
+    return {"session_options": {"provider_options": [options]}}
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        (pipeline({"filename": "../x.onnx"}), "pipeline.prompt-processor.filename: unexpected"),
+        (pipeline({"session_options": {"custom_ops_library": "x.so"}}), "custom_ops_library: not on the list"),
+        (pipeline({"run_options": {"qnn.lora_config": "/x"}}), "run_options: not on the list"),
+        (pipeline({"inputs": "input_ids"}), "inputs: unexpected"),
+        (pipeline(asking(QNN={"op_packages": "x.so"})), "because it names libraries"),
+        (pipeline(asking(QNN={}, cuda={})), "expected one provider"),
+        (pipeline(asking(OpenVINO={})), "not OpenVINO"),
+        (pipeline(stages=[STAGES, STAGES]), "expected each graph once"),
+        (pipeline(stages=[]), "expected of a model of type"),
+        (pipeline(stages=[{"a": "model.onnx"}]), "pipeline.a: expected an object"),
+        (pipeline().replace(b"decoder-pipeline", b"qwen2"), "expected of a model of type"),
+        (pipeline().replace(b'"pipeline": [', b'"filename": "model.onnx", "pipeline": ['), "without a filename"),
+    ],
+)
+def test_a_pipeline_is_checked_graph_by_graph(text: bytes, why: str) -> None:
+    with pytest.raises(PermanentError, match=re.escape(why)):
+        check(json.loads(text))
 
 
 @pytest.mark.parametrize(

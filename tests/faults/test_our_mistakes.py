@@ -15,8 +15,10 @@ from reconciler.domain.errors import BUG, InputRefused, TemporaryError, unless_w
 from reconciler.domain.manifest import Model
 from reconciler.engine import model_against_source
 from reconciler.engine.planning import take_snapshot
-from reconciler.manifests import dependency_rules, loader, model_rules, parse, policy_rules
+from reconciler.manifests import dependency_rules, loader, model_rules, parse, policy_rules, problems
 from reconciler.manifests.declaration import Declaration
+from reconciler.manifests.documents import reading
+from reconciler.manifests.problems import MAX_PROBLEMS
 from reconciler.manifests.rollouts import rules as rollout_rules
 from reconciler.manifests.schema import ModelManifest
 from reconciler.sources.folder.guarded_folder import FolderProblems
@@ -84,6 +86,10 @@ def test_in_looking_at_a_source(two: TestMachine, monkeypatch: pytest.MonkeyPatc
 # A function that fails once, and one more document that it fails at.
 FAILING: dict[str, tuple[ModuleType, str, str]] = {
     "the text of a file": (loader, "load", model("other")),
+    "whose a document is": (reading, "is_foreign", model("other")),
+    "the hint at a field": (problems, "_mapping_hint", model("other", source='""')),
+    "the schema of a Policy": (reading, "accepted", manifest("Policy", "other", "licenses: {deny: [MIT]}")),
+    "the schema of a Rollout": (reading, "accepted", manifest("Rollout", "other", "models: [fine]")),
     "a Policy": (policy_rules, "rules_of", manifest("Policy", "other", "licenses: {deny: [MIT]}")),
     "a Rollout": (
         rollout_rules,
@@ -107,12 +113,20 @@ def test_in_judging_a_document(case: str, monkeypatch: pytest.MonkeyPatch) -> No
     module, name, text = FAILING[case]
     usual, left = getattr(module, name), [fail]
     monkeypatch.setattr(module, name, lambda *given, **named: left.pop()() if left else usual(*given, **named))
-    found = parsed({"0.yaml": text, "1.yaml": model("fine")})
-    assert [(one.code, one.file) for one in found.problems] == [(BUG, "manifests/0.yaml")]
-    assert [one.name for one in found.models] == ["fine"]
+    found = parsed({"0.yaml": f"{text}---\n{model('beside')}", "1.yaml": model("fine")})
+    assert ([(one.code, one.file) for one in found.problems], found.failed) == ([(BUG, "manifests/0.yaml")], True)
+    assert [one.name for one in found.models] == ["fine"] if module is loader else ["beside", "fine"]
     left = ["Policy" for one in found.policies if one.broken] + ["Rollout" for one in found.rollouts if one.broken]
     assert left == [kind for kind in ("Policy", "Rollout") if kind in case]
     assert (len(found.policies), found.confirmed) == (left.count("Policy"), ())
+
+
+def test_behind_more_problems_than_are_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    text = "---\n".join(["kind: Modle\n"] * MAX_PROBLEMS + [model("other")])
+    assert not parsed({"0.yaml": text}).failed
+    monkeypatch.setattr(parse, "model_of", raising(KeyError("nobody thought of this")))
+    found = parsed({"0.yaml": text})
+    assert (found.failed, BUG in {one.code for one in found.problems}) == (True, False)
 
 
 def test_in_reading_a_file_of_a_folder() -> None:

@@ -195,6 +195,14 @@ PATTERN = "expected text with {Content} in it, once"
         (model(metadata="{name: phi, labels: x}"), "metadata.labels", 3, "expected a mapping, got x", ""),
         (model(metadata="phi"), "metadata", 3, None, "write its fields: name, labels, annotations"),
         (model(source="../phi"), "spec.source", 5, "expected a mapping, got ../phi", "write {path: ../phi}"),
+        (
+            model(source='""'),
+            "spec.source",
+            5,
+            None,
+            "write its fields: path, huggingface, catalog, onnx, original, adapter",
+        ),
+        (model('disk: ""'), "spec.disk", 7, None, "write its fields: strategy"),
         *(
             (model(f"{field}: {written}"), f"spec.{field}{within}", 7, None, f"write {meant}")
             for field, written, within, meant in (

@@ -50,6 +50,11 @@ WRONG = {
     "another template": ({"more": "  promptTemplate: {ref: x}\n"}, "OptionIgnored", "expected no promptTemplate"),
     "an original": ({"source": "{onnx: {path: ../model}, original: {path: ../model}}"}, "OptionIgnored", "no original"),
     "settings of answers": ({"more": "  generation: {temperature: 1}\n"}, "OptionIgnored", "expected no generation"),
+    "a gate of answers with its usual bars": (
+        {"cases": f"{NEAR}]}}}}, {{performance: {{}}}}]\n#"},
+        "OptionIgnored",
+        "got perf",
+    ),
     "golden texts of a model for chat": ({"task": "chat-completion"}, "OptionIgnored", "for chat-completion, got emb"),
     "nothing to compare with": ({"cases": "{text: a}"}, "InvalidValue", "one of nearest or similarTo"),
     "two wishes": ({"cases": "{text: a, nearest: b, similarTo: b}"}, "InvalidValue", "one of nearest or similarTo"),

@@ -118,6 +118,8 @@ MUTANTS = (
     _("a binary lies in the folder", _READY),
     _("OpenVINO computes nothing by the CPU that is made for the NPU", _READY),
     _("an option of a provider has a value that is known", _SERVED),
+    _("each graph of a pipeline has its own settings", _SERVED),
+    _("the graphs of a pipeline are for one provider", _SERVED),
     _("what is compiled is served for its provider alone", _SERVED, "takes = True"),
     _("what ends as a pickle is locked for a ready model alone", "tests/manifests/test_lock_file.py"),
     _("what is taken is what the plan saw", "tests/sources/test_ready_onnx.py"),

@@ -11,13 +11,17 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from reconciler.domain.errors import TemporaryError, UsageError
 from reconciler.domain.layout import Layout
-from reconciler.manifests import parse
+from reconciler.manifests import model_rules
+from reconciler.manifests.declaration import Declaration
+from reconciler.manifests.schema import ModelManifest
 from reconciler.sources.git.address import Remote, checked_branch, checked_path, checked_url
+from reconciler.sources.git.export import Exports
 from reconciler.sources.git.mirror import CommitRefused, Unreachable
 from reconciler.sources.git.process import OutOfBounds
 from reconciler.sources.git.runner import Credentials, GitFailed, GitRunner, ssh_command
@@ -652,16 +656,32 @@ def test_an_object_that_is_lost_outside_of_the_manifests_is_cloned_anew(
 def test_a_read_in_which_we_fail_frees_nothing(
     fleet: Repository, machine: Machine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """Of what the last clean read used; a commit in which we fail is accepted all the same, and nothing adds up."""
     source = Path(machine.follow().parsed.models[0].source_path)
+    usual = model_rules.gates_of
 
-    def fail(*_: object) -> None:
-        raise KeyError("nobody thought of this")
+    def gates_of(declaration: Declaration[ModelManifest], *more: Any) -> object:
+        return usual(declaration, *more) if declaration.text("metadata", "name") == "two" else {}["of no thought"]
 
     with monkeypatch.context() as patch:
-        patch.setattr(parse, "model_of", fail)
-        assert (codes(failed := machine.follow()), names(failed)) == (["Bug"], [])
-    assert source.is_dir()
-    assert codes(machine.follow()) == []
+        patch.setattr(model_rules, "gates_of", gates_of)
+        for number in range(2):
+            fleet.write("model/added.json", f"[{number}]")
+            fleet.model("two")
+            commit = fleet.commit()
+            failed = machine.follow()
+            assert (codes(failed), names(failed)) == (["Bug"], ["two"])
+            assert commit in {ref.read_text().strip() for ref in machine.mirror.glob("refs/reconciler/*/accepted")}
+            used = {source, Path(failed.parsed.models[0].source_path)}
+            assert exported(machine) == used
+    (machine.sources / "last-used").unlink()
+    Exports(str(machine.sources)).forget_others(failed=True)
+    assert exported(machine) == used
+    assert (codes(clean := machine.follow()), exported(machine)) == ([], {Path(clean.parsed.models[0].source_path)})
+
+
+def exported(machine: Machine) -> set[Path]:
+    return {one for one in machine.sources.iterdir() if len(one.name) == 40}
 
 
 def test_many_fetches_do_not_pile_up_packs(fleet: Repository, machine: Machine) -> None:

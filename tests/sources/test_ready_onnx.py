@@ -13,6 +13,7 @@ from reconciler.sources.facts import model_facts, read_model_facts
 from reconciler.sources.folder.model import inspect_source
 from reconciler.sources.folder.onnx_graph import ExternalData, external_data
 from reconciler.sources.folder.taking import take_files
+from tests.backends.test_served_files import pipeline
 from tests.ready_onnx import (
     BYTES,
     DATA,
@@ -70,6 +71,25 @@ def test_what_was_compiled_counts_where_the_graph_names_it(
     assert (found.provider, found.device) == (f"{provider}ExecutionProvider", "npu")
     assert found.compiled is bool(node)
     assert read_model_facts(model_facts(found)) == replace(found, path="")
+
+
+def test_each_graph_of_a_pipeline_counts(tmp_path: Path) -> None:
+    folder = write_compiled(tmp_path / "model", "QNN")
+    (folder / GRAPH).unlink()
+    held = json.loads(pipeline())
+    held["model"]["eos_token_id"] = 2
+    (folder / GENAI).write_text(json.dumps(held))
+    for name, nodes in {"embeddings": (), "context_ctx": (context(**QNN_NODE),), "lm_head": ()}.items():
+        (folder / f"{name}.onnx").write_bytes(graph_of(nodes=nodes))
+    found = inspect_source(str(folder), StampBook.empty(), ready=True)
+    assert found.problems == ()
+    graphs = ["context_ctx.onnx", "embeddings.onnx"]
+    tail = ["lm_head.onnx", "model_qnn.bin", "tokenizer.json", "tokenizer_config.json"]
+    assert [one.path for one in found.files] == [graphs[0], graphs[1], GENAI, *tail]
+    assert (found.provider, found.device, found.compiled) == ("QNNExecutionProvider", "npu", True)
+    (folder / "lm_head.onnx").unlink()
+    (problem,) = inspect_source(str(folder), StampBook.empty(), ready=True).problems
+    assert problem.code == "OnnxFileMissing"
 
 
 def test_a_mark_at_the_beginning_of_its_configuration_is_none_of_it(tmp_path: Path) -> None:

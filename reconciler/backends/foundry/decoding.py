@@ -89,7 +89,7 @@ def _parts(model: LoadedModel, stretch: Stretch, tokens: Sequence[int], answers:
             whole = len(generator.outputs(end - 1)) > 0
             if whole:
                 answers.look(read[:end], generator)
-                p = log_softmax(generator.outputs(begin))
+                p = log_softmax(generator.outputs(begin, end))  # beyond the end a window is filled up
         places = list(range(begin, end))
         if not whole:
             answers.give_up()

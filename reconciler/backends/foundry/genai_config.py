@@ -15,7 +15,15 @@ from reconciler.domain.manifest import Generation
 from reconciler.domain.plain_data import as_dict
 from reconciler.domain.sources.generation_config import GREEDY, SAMPLING
 from reconciler.domain.sources.source_model import AUDIO_PROCESSOR
-from reconciler.domain.targets import DEFAULT_PROVIDER, WHISPER, named_in_genai, provider_of
+from reconciler.domain.targets import (
+    DEFAULT_PROVIDER,
+    OPENVINO_IR,
+    WHISPER,
+    asked_of,
+    named_in_genai,
+    provider_of,
+    stages_of,
+)
 from reconciler.domain.text.quoting import shown
 
 Test = Callable[[object], bool]
@@ -30,7 +38,6 @@ _WHY_NOT = {
     "qnn.genie_model": "the file of Genie's that it needs has settings of its own, which are not known here",
     "openvino.cache_dir": "the runtime would write there",
     "openvino.reshape_input": "it is of a model that hears, and those are served on the CPU only",
-    "model.decoder.pipeline": "which provider computes each of several graphs cannot be proved",
 }
 
 
@@ -94,6 +101,7 @@ def _each(check: Check, *names: str) -> dict[str, Any]:
     return dict.fromkeys(names, check)
 
 
+PIPELINE = "decoder-pipeline"  # the type of a model of several graphs
 _LEVELS = ("ORT_DISABLE_ALL", "ORT_ENABLE_BASIC", "ORT_ENABLE_EXTENDED", "ORT_ENABLE_ALL")
 _SESSION: dict[str, Any] = {
     "log_id": _is_word,
@@ -119,8 +127,32 @@ _ENCODER: dict[str, Any] = {
     "session_options": _SESSION,
 }
 
+# One of several graphs: QNN's and VitisAI's tools split a decoder so. `run_options` may name files (qnn.lora_config).
+_STAGE: dict[str, Any] = {
+    "filename": _is_file_name,
+    **_each(_list_of(_is_word), "inputs", "outputs"),
+    **_each(_is_flag, "run_on_prompt", "run_on_token_gen", "is_lm_head", "inherit_session_options"),
+    "reset_session_idx": _is_whole,
+    "output_names_forwarder": lambda value: isinstance(value, dict) and all(map(_is_word, value.values())),
+    "session_options": _SESSION,
+}
+
+
+def _pipeline(value: object) -> str:
+    if not isinstance(value, list) or not all(isinstance(one, dict) for one in value):
+        return "expected a list of graphs, each by its name"
+    stages = [stage for one in value for stage in one.items()]
+    # guard: each graph of a pipeline has its own settings
+    if len({name for name, _ in stages}) != len(stages):
+        return "expected each graph once"
+    for name, stage in stages:
+        _check(stage, _STAGE, f"model.decoder.pipeline.{shown(name)}")
+    return ""
+
+
 _DECODER: dict[str, Any] = {
     "filename": _is_file_name,
+    "pipeline": _pipeline,
     **_each(_is_whole, *_SIZES),
     "conv_cache_size": _is_whole,
     "layer_types": _list_of(_is_word),
@@ -128,7 +160,7 @@ _DECODER: dict[str, Any] = {
         _is_word,
         *("input_ids", "inputs_embeds", "attention_mask", "position_ids"),
         *("past_key_names", "past_value_names", "past_conv_names", "past_recurrent_names"),
-        *("cross_past_key_names", "cross_past_value_names"),
+        *("cross_past_key_names", "cross_past_value_names", "past_sequence_length", "total_sequence_length"),
     ),
     "outputs": _each(
         _is_word,
@@ -185,6 +217,9 @@ def genai_config(text: bytes, generation: Generation, provider: str = DEFAULT_PR
     if _samples(generation) and {**search, **GREEDY} == search:
         search |= {"do_sample": True, "top_k": SAMPLING["top_k"]}  # the source is greedy, and the manifest is not
     search.update(_search(generation))
+    for _, stage in stages_of(config):
+        # Else a graph with settings of its own is not profiled, and the load gate sees nothing of it.
+        stage["inherit_session_options"] = True
     return dict(config)
 
 
@@ -193,6 +228,7 @@ def check(config: object) -> None:
     _check(config, _ALLOWED, "")
     if isinstance(config, dict):
         _check_parts(config.get("model", {}))
+        _check_stages(config)
         beams = config.get("search", {}).get("num_beams", 1)
         if hears(config) and beams > 1:  # guard: what hears follows one beam
             raise _refused(f"genai_config.json: search.num_beams: got {beams}, and with more than 1 nothing is heard")
@@ -215,6 +251,19 @@ def _check_parts(model: dict[str, Any]) -> None:
             raise _refused(
                 f"genai_config.json: {place}: a model that hears is served on the CPU only, so expected none"
             )
+
+
+def _check_stages(config: dict[str, Any]) -> None:
+    """Several graphs are for one provider, or some for the CPU: what another one computed would be told of the first.
+    The runtime takes them for a model of their own type only."""
+    stages, model = stages_of(config), config.get("model", {})
+    place = "genai_config.json: model.decoder.pipeline"
+    if bool(stages) != (model.get("type") == PIPELINE) or (stages and "filename" in model["decoder"]):
+        raise _refused(f"{place}: expected of a model of type {PIPELINE}, without a filename, and of no other")
+    asked = {known.name: known for name, _ in asked_of(config) if (known := named_in_genai(name)) is not None}
+    # guard: the graphs of a pipeline are for one provider
+    if stages and (len(asked) > 1 or any(one.contexts == OPENVINO_IR for one in asked.values())):
+        raise _refused(f"{place}: expected one provider, and not OpenVINO, got {', '.join(sorted(asked))}")
 
 
 def context_length(config: dict[str, Any]) -> int:

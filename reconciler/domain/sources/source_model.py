@@ -70,7 +70,7 @@ class SourceModel:
     outputs: tuple[str, ...] = ()  # of the graph of a ready one
     provider: str = ""  # the execution provider that a ready one asks for; "": the CPU's
     device: str = ""  # of that provider, as it is asked for; "": what the provider is for
-    compiled: bool = False  # a ready one that holds what was compiled for that provider, and no weights to read
+    compiled: bool = False  # a ready one that holds what was compiled, or several graphs: its weights are not read
 
     @property
     def looked_at(self) -> bool:

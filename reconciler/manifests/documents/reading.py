@@ -10,8 +10,7 @@ from functools import partial
 
 from reconciler.domain.errors import BUG, BUG_HINT, Problem, unless_we_fail
 from reconciler.domain.manifest import API_VERSION
-from reconciler.domain.plain_data import grouped
-from reconciler.domain.text.quoting import listed, nearest
+from reconciler.domain.text.quoting import field_path, listed, nearest
 from reconciler.manifests import loader
 from reconciler.manifests.documents.foreign import is_foreign
 from reconciler.manifests.fields import got
@@ -64,12 +63,12 @@ def _unread(file: str, message: str) -> ReadFile:
 
 def _read_file(file: str, name: str, data: bytes) -> ReadFile:
     loaded = loader.load(file, data)
-    sides = grouped(loaded.documents, lambda document: is_foreign(document, name))
-    ours = sides.get(False, [])
-    of_text = (loaded.problems, *(document.problems for document in ours))
+    read = [(document, _read_document(document, file, name)) for document in loaded.documents]
+    ours = tuple(one for _, one in read if one is not None)
+    of_text = (loaded.problems, *(one.document.problems for one in ours))
     return ReadFile(
-        documents=tuple(_read_document(document, file) for document in ours),
-        foreign=tuple(sides.get(True, [])),
+        documents=ours,
+        foreign=tuple(document for document, one in read if one is None),
         problems=tuple(one for problems in of_text for one in _once(problems)),
     )
 
@@ -85,7 +84,30 @@ def _once(problems: Sequence[Problem]) -> Iterator[Problem]:
             yield problem
 
 
-def _read_document(document: YamlDocument, file: str) -> ReadDocument:
+def _read_document(document: YamlDocument, file: str, name: str) -> ReadDocument | None:
+    """None for another program's."""
+    return unless_we_fail(
+        lambda: None if is_foreign(document, name) else _judged(document, file), partial(_unjudged, document, file)
+    )
+
+
+def _unjudged(document: YamlDocument, file: str, message: str) -> ReadDocument:
+    """A document in which we failed. It keeps its kind: a Policy still closes, and what a Rollout covers waits."""
+    data, path = document.data, ("metadata", "name")
+    named = data.get("kind") if isinstance(data, dict) and data.get("apiVersion") == API_VERSION else None
+    problem = Problem(
+        code=BUG, file=file, line=document.line(path), field=field_path(path), message=message, hint=BUG_HINT
+    )
+    return ReadDocument(
+        document=document,
+        kind=KINDS.get(named) if isinstance(named, str) else None,
+        manifest=None,
+        refused=frozenset(problem.field for problem in document.problems),
+        problems=(problem,),
+    )
+
+
+def _judged(document: YamlDocument, file: str) -> ReadDocument:
     problems = tuple(_type_problems(document, file))
     found = document.data.get("kind") if isinstance(document.data, dict) else None
     kind = KINDS.get(found) if isinstance(found, str) and not problems else None

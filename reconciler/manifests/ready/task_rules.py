@@ -65,7 +65,7 @@ def check_gates_of_task(declaration: Declaration[ModelManifest]) -> None:
         return  # it was refused, so nobody knows what the gates are for
     for index in range(len(declaration.texts("spec", "gates"))):
         for name in declaration.keys("spec", "gates", index):
-            if name in DECLARED and task not in DECLARED[name].tasks and declaration.keys("spec", "gates", index, name):
+            if name in DECLARED and task not in DECLARED[name].tasks and declaration.says("spec", "gates", index, name):
                 message = f"expected a gate for {task}, got {name}"
                 declaration.report(("spec", "gates", index, name), "OptionIgnored", message, _TASKS[task].golden)
 

@@ -26,7 +26,7 @@ from reconciler.domain.sources.source_model import (
     SourceModel,
     digest_of,
 )
-from reconciler.domain.targets import DEFAULT_PROVIDER, device_of, provider_of
+from reconciler.domain.targets import DEFAULT_PROVIDER, device_of, provider_of, stages_of
 from reconciler.domain.text.quoting import listed, shown
 from reconciler.sources.folder.compiled import check_whole, compiled_files
 from reconciler.sources.folder.guarded_folder import Folder, FolderProblems, read_object
@@ -93,7 +93,7 @@ class _OnnxLook:
             outputs=tuple(self._facts.outputs),
             provider="" if (provider := provider_of(config)) is DEFAULT_PROVIDER else provider.name,
             device="" if provider is DEFAULT_PROVIDER else device_of(config),
-            compiled=bool(self._facts.contexts),
+            compiled=bool(self._facts.contexts or stages_of(config)),
         )
 
     def _refused(self) -> SourceModel:
@@ -128,14 +128,16 @@ class _OnnxLook:
         return InputRefused("GenaiConfigMissing", "missing: it says how the runtime loads the model", hint)
 
     def _graphs(self, config: dict[str, Any]) -> tuple[str, ...]:
-        """The name of the one graph; of a model that hears, also of the one that hears."""
+        """The name of the one graph; of a model that hears, also of the one that hears; of a pipeline those of all."""
+        if stages := stages_of(config):
+            return tuple(self._graph(f"decoder.pipeline.{name}", held.get("filename")) for name, held in stages)
         parts = ("decoder", "encoder") if genai_config.hears(config) else ("decoder",)
         return tuple(self._graph(part, config["model"].get(part, {}).get("filename")) for part in parts)
 
     def _graph(self, part: str, name: object) -> str:
         if not isinstance(name, str):
             message = f"model.{part}.filename: expected the name of the ONNX file"
-            hint = "only a model of one ONNX file is served, or a Whisper of an encoder and a decoder"
+            hint = "a model of one ONNX file is served, a pipeline, or a Whisper of an encoder and a decoder"
             raise InputRefused("GenaiConfigRefused", message, hint)
         if not (is_safe(name) and name.endswith(ONNX_GRAPH)):  # guard: what the configuration names is a graph
             message = f"model.{part}.filename: expected *{ONNX_GRAPH} in this folder, got {shown(name)}"

@@ -4,10 +4,11 @@ it is written once, at once, and never changed; only the files directly in it, b
 A name from a foreign tree becomes a name on this disk, so it is checked here even though git's own check came first.
 """
 
+import contextlib
 import os
 import shutil
 
-from reconciler.domain.errors import InputRefused
+from reconciler.domain.errors import HostRefused, InputRefused
 from reconciler.domain.layout import is_of_file_manager
 from reconciler.domain.sources.locked import is_device
 from reconciler.domain.text.quoting import shown
@@ -17,6 +18,7 @@ from reconciler.sources.git.objects import FILE, FOLDER, LINK, REPOSITORY, Entry
 MOST_FILES = 1000
 LARGEST_FOLDER = 32 << 30  # bytes
 LONGEST_WRITE = 3600.0  # seconds for one file
+LAST_USED = "last-used"  # the file that names what the last read without a failure of ours asked for
 
 
 class Exports:
@@ -49,13 +51,37 @@ class Exports:
             if os.path.isdir(folder):
                 durable.empty(folder)
 
-    def forget_others(self) -> None:
-        """Free what the last read did not ask for; nothing behind a link, which may be another's."""
-        if os.path.islink(self.folder):
+    def forget_others(self, *, failed: bool) -> None:
+        """Free what the last read did not ask for; nothing behind a link, which may be another's. Where we `failed` in
+        it, a document that we could not read may need what the last read without failure asked for: that stays."""
+        if os.path.islink(self.folder) or not os.path.isdir(self.folder):
             return
-        for name in os.listdir(self.folder) if os.path.isdir(self.folder) else ():
-            if len(name) == 40 and name not in self.used:
+        before, kept = self._last_used(), set(self.used)
+        if failed:  # guard: what we failed to read frees nothing
+            if before is None:
+                return
+            kept |= before
+        elif before != kept:
+            self._remember()
+        for name in os.listdir(self.folder):
+            if len(name) == 40 and name not in kept:
                 durable.free(durable.unname(os.path.join(self.folder, name), os.path.join(self.folder, "trash")))
+
+    def _last_used(self) -> set[str] | None:
+        """None where that was never noted, or cannot be read."""
+        try:
+            with open(os.path.join(self.folder, LAST_USED), encoding="ascii") as file:
+                return {*file.read().split()}
+        except (OSError, ValueError):
+            return None
+
+    def _remember(self) -> None:
+        """A disk that takes no note still frees: what a failure then frees too early is written anew."""
+        staging = os.path.join(self.folder, "staging")
+        with contextlib.suppress(HostRefused, OSError):
+            durable.make_folder(staging)
+            data = "".join(f"{name}\n" for name in sorted(self.used)).encode()
+            durable.write_file(os.path.join(self.folder, LAST_USED), data, staging=staging)
 
 
 def _write(tree: Tree, file: Entry, path: str) -> None:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
-from reconciler.domain.errors import BUG, LockHeld, PermanentError, Problem, TemporaryError
+from reconciler.domain.errors import LockHeld, PermanentError, Problem, TemporaryError
 from reconciler.domain.layout import Layout
 from reconciler.host import durable
 from reconciler.host.lock import hold
@@ -154,12 +154,12 @@ class _Following:
             return parsed
 
     def accept(self, commit: str, parsed: Parsed) -> None:
-        if any(problem.code == BUG for problem in parsed.problems):  # guard: what we failed to read frees nothing
-            return
+        """Whatever is wrong with its manifests: accepted is what passed the checks of `choose`, so that nothing older
+        is followed after it."""
         with contextlib.suppress(GitFailed, TemporaryError):  # the records know it; this only keeps its objects
             self._mirror.accept(commit)
             self._mirror.tidy()
-        self._exports.forget_others()
+        self._exports.forget_others(failed=parsed.failed)
 
     def _newest(self, accepted: str) -> str:
         """The branch's commit, if it may be followed."""
