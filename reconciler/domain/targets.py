@@ -252,6 +252,11 @@ PROVIDER_NICKNAMES = {
 }
 
 
+def takes_compiled(name: str) -> bool:
+    """Whether what was compiled beforehand may lie beside a graph for the provider of this name."""
+    return any(one.name == name and one.contexts for one in PROVIDERS)
+
+
 def absent_provider_hint(name: str) -> str:
     """What to do where a machine does not have the provider of a model's target."""
     return f"choose its machines by nodeSelector ({PROVIDER_LABEL}{name}); docs/execution-providers.md: how one gets it"

@@ -32,7 +32,8 @@ def read(digest: str, data: bytes) -> Packed:
         document = json.loads(data)
         _require(isinstance(document, dict), "it is no JSON object")
         _check_kind(document)
-        _check_layers(document["layers"])
+        recipe = json.loads(document["annotations"][modelpack.RECIPE])
+        _check_layers(document["layers"], compiled=modelpack.takes_compiled_files(recipe))
         check_names([layer["annotations"][modelpack.FILE_PATH] for layer in document["layers"]])
         _check_build(document["annotations"])
     except NotAnArtifact:
@@ -60,13 +61,15 @@ def _check_kind(document: dict[str, Any]) -> None:
     _check_blob(config, "its config", LARGEST_CONFIG)
 
 
-def _check_layers(layers: list[dict[str, Any]]) -> None:
+def _check_layers(layers: list[dict[str, Any]], *, compiled: bool) -> None:
     _require(isinstance(layers, list) and len(layers) > 0, "it has no layers")
     _require(len(layers) <= MOST_FILES, f"it has {len(layers)} layers, at most {MOST_FILES} are read")
     for layer in layers:
         path, kind = layer["annotations"][modelpack.FILE_PATH], str(layer["mediaType"])
         _require(isinstance(path, str) and len(path) <= LONGEST_PATH, "a file's path is too long, or no text")
-        _require(modelpack.is_data_path(path), f"{shown(path)} leads out of its folder, or is no data")
+        _require(
+            modelpack.is_data_path(path, compiled=compiled), f"{shown(path)} leads out of its folder, or is no data"
+        )
         _require(is_portable(path), f"{shown(path)} is no name of a file on every system")
         if kind not in LAYERS:
             packed = kind.startswith(SPECIFICATION) and ".tar" in kind

@@ -94,7 +94,7 @@ class ArtifactStore:
         listing = self._mended()
         if not anew and (known := listing.held.get(build_key)) and not self.damage(known.artifact):
             return known.artifact
-        paths = files_in(tree)
+        paths = files_in(tree, compiled=modelpack.takes_compiled_files(recipe))
         index.prepare(self._oci)
         files = tuple(self._take(tree, path) for path in paths)
         config = modelpack.config_bytes(recipe, files)

@@ -17,13 +17,15 @@ from reconciler.domain import digest as digests
 from reconciler.domain.digest import StoredFile
 from reconciler.domain.errors import PermanentError
 from reconciler.domain.release import Artifact
+from reconciler.domain.sources.source_model import COMPILED
+from reconciler.domain.targets import takes_compiled
 
 MANIFEST_TYPE = "application/vnd.oci.image.manifest.v1+json"
 ARTIFACT_TYPE = "application/vnd.cncf.model.manifest.v1+json"
 CONFIG_TYPE = "application/vnd.cncf.model.config.v1+json"
 WEIGHTS_TYPE = "application/vnd.cncf.model.weight.v1.raw"
 SETTINGS_TYPE = "application/vnd.cncf.model.weight.config.v1.raw"
-WEIGHTS = (".onnx", ".data")
+WEIGHTS = (".onnx", ".data", *COMPILED)
 CODE = (".so", ".dll", ".dylib", ".py", ".pkl", ".pt", ".bin")
 _HINT = "an artifact holds ONNX files, tokenizer data and settings only; look into the log of the conversion"
 
@@ -89,7 +91,13 @@ def parse_manifest(digest: str, data: bytes) -> Packed:
         raise NotAnArtifact(str(error)) from None
 
 
-def files_in(tree: str) -> tuple[str, ...]:
+def takes_compiled_files(recipe: object) -> bool:
+    """Whether an artifact of this recipe may hold what was compiled beforehand for its execution provider."""
+    target = recipe.get("target") if isinstance(recipe, Mapping) else None
+    return isinstance(target, Mapping) and takes_compiled(str(target.get("execution_provider")))
+
+
+def files_in(tree: str, *, compiled: bool = False) -> tuple[str, ...]:
     """The relative paths of a converted model's files, with forward slashes, sorted. Raises PermanentError for what is
     no plain file of data: a link could lead anywhere, a FIFO could block, and code would run in the process that loads
     the model."""
@@ -97,7 +105,7 @@ def files_in(tree: str) -> tuple[str, ...]:
     if not found:
         raise PermanentError(f"{tree} holds no files", hint=_HINT, code="ArtifactEmpty")
     for path in found:
-        if not is_data_path(path):
+        if not is_data_path(path, compiled=compiled):
             raise _refused(path, "is not data")
     return found
 
@@ -116,12 +124,14 @@ def _walk(folder: str, prefix: str) -> list[str]:
     return found
 
 
-def is_data_path(path: str) -> bool:
-    """Whether a file of an artifact may have this name."""
+def is_data_path(path: str, *, compiled: bool = False) -> bool:
+    """Whether a file of an artifact may have this name. One that ends in .bin is a pickle, as far as its name tells,
+    but for an execution provider for which models are `compiled` beforehand."""
     name = path.lower()
     encodable = path.isprintable()  # also false for bytes that are no UTF-8
+    code = tuple(ending for ending in CODE if not (compiled and ending in COMPILED))
     # guard: no code in an artifact
-    return encodable and is_safe_path(path) and not name.endswith(CODE) and ".so." not in name
+    return encodable and is_safe_path(path) and not name.endswith(code) and ".so." not in name
 
 
 def _refused(path: str, why: str) -> PermanentError:

@@ -11,13 +11,18 @@ from typing import Any
 import pytest
 
 from reconciler.domain import digest
+from reconciler.domain.digest import StoredFile
 from reconciler.domain.errors import DiskFull, PermanentError
 from reconciler.domain.layout import Layout
+from reconciler.domain.manifest import Target
+from reconciler.domain.plain_data import as_dict
 from reconciler.domain.release import Artifact
 from reconciler.host.lock import hold
 from reconciler.host.stamps import StampBook
+from reconciler.registry.artifact import read
+from reconciler.store import modelpack
 from reconciler.store.artifact_store import ArtifactStore
-from reconciler.store.modelpack import is_safe_path
+from reconciler.store.modelpack import NotAnArtifact, is_safe_path
 
 RECIPE: dict[str, object] = {"architecture": "LlamaForCausalLM", "precision": "int4", "source": "sha256:1"}
 KEY, OTHER_KEY = "sha256:" + "a" * 64, "sha256:" + "b" * 64
@@ -329,6 +334,26 @@ def test_code_and_names_that_lead_elsewhere_are_refused(root: Root, name: str) -
         root.put(files={**FILES, name: b"x"})
     assert refusal.value.code == "ArtifactRefused"
     assert root.store.artifacts() == {}
+
+
+def compiled_for(provider: str) -> tuple[dict[str, object], tuple[StoredFile, ...], bytes]:
+    recipe = {**RECIPE, "target": as_dict(Target(device="npu", execution_provider=provider))}
+    files = tuple(StoredFile(path=name, digest=KEY, size=1) for name in ("model.bin", "model.onnx", "model.xml"))
+    config = modelpack.config_bytes(recipe, files)
+    return recipe, files, modelpack.manifest_bytes(digest.of_value(recipe), recipe, files, config)
+
+
+def test_what_was_compiled_is_held_for_its_provider_alone(root: Root) -> None:
+    """In the store, and when it comes from a registry. For every other one its name is a pickle's."""
+    recipe, files, manifest = compiled_for("OpenVINOExecutionProvider")
+    names = {file.path for file in files}
+    tree = root.tree(dict.fromkeys(names, b"x"))
+    assert {file.path for file in root.store.put(KEY, tree, recipe).files} == names
+    assert read(KEY, manifest).artifact.files == files
+    with pytest.raises(NotAnArtifact, match=r"model\.bin"):
+        read(KEY, compiled_for("CUDAExecutionProvider")[2])
+    with pytest.raises(PermanentError, match="is not data"):
+        root.store.put(OTHER_KEY, root.tree({"model.onnx": b"x", "model.so": b"x"}), recipe)
 
 
 @pytest.mark.parametrize("kind", ["link to a file", "link to a folder", "fifo", "not utf-8"])

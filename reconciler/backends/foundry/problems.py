@@ -48,8 +48,8 @@ _MEANINGS: tuple[tuple[str, type[ReconcilerError], str], ...] = (
 
 _HINTS = {
     "ProviderMissing": "this machine's Foundry Local does not have what the model is made for: take another variant, "
-    "choose the machines by nodeSelector (reconciler.foundry/provider-<name>), or name the provider's library in "
-    "`providerLibraries` of the machine's configuration"
+    "choose the machines by nodeSelector (reconciler.foundry/provider-<name>), or name the library of CUDA or of WebGPU "
+    "in `providerLibraries` of the machine's configuration"
 }
 LONGEST_SHOWN = 600  # characters: the runtime names a tensor or a path first and says what is wrong with it at the end
 

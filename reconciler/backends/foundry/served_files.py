@@ -15,7 +15,7 @@ from reconciler.domain.errors import PermanentError
 from reconciler.domain.plain_data import as_dict
 from reconciler.domain.release import Artifact, Release
 from reconciler.domain.sources.source_model import COMPILED
-from reconciler.domain.targets import CHAT, DEFAULT_PROVIDER, PROVIDERS
+from reconciler.domain.targets import CHAT, DEFAULT_PROVIDER, takes_compiled
 from reconciler.templates.lint import template_bytes
 
 MARKER = "release.json"
@@ -35,7 +35,7 @@ def kept_files(artifact: Artifact, provider: str = DEFAULT_PROVIDER.name) -> tup
     """The artifact's files that are served as they are; anything that could be code is refused. What was compiled
     beforehand is served for a `provider` that takes it, and for no other: such a name may be a pickle's."""
     # guard: what is compiled is served for its provider alone
-    takes = any(one.name == provider and one.contexts for one in PROVIDERS)
+    takes = takes_compiled(provider)
     endings = (*_SERVED_ENDINGS, *(COMPILED if takes else ()))
     return tuple(file for file in artifact.files if _is_kept(file.path, endings))
 
