@@ -48,7 +48,7 @@ _MEANINGS: tuple[tuple[str, type[ReconcilerError], str], ...] = (
 
 _HINTS = {
     "ProviderMissing": "this machine's Foundry Local does not have what the model is made for: take another variant, "
-    "choose the machines by nodeSelector (reconciler.foundry/provider-<name>), or name the library of CUDA or of WebGPU "
+    "choose the machines by nodeSelector (reconciler.foundry/provider-<name>), or name CUDA's or WebGPU's library "
     "in `providerLibraries` of the machine's configuration"
 }
 LONGEST_SHOWN = 600  # characters: the runtime names a tensor or a path first and says what is wrong with it at the end
