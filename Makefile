@@ -44,13 +44,14 @@ $(LIGHT): pyproject.toml requirements/dev.txt
 	  { echo 'error: Python 3.11 or newer is needed; name one with PYTHON=...' >&2; exit 1; }
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV) || \
 	  { echo 'hint: Debian and Ubuntu ship venv apart: apt install python3-venv' >&2; exit 1; }
+	@echo 'setting up $(VENV): first what looks and checks, about a minute' >&2
 	@$(LOCKED) -r requirements/dev.txt
 	@$(PIP) install --no-deps --no-build-isolation --editable .
 	@touch $@
 
 # torch goes last and alone, so that its index is asked for nothing else: what it needs is in place.
 $(READY): $(LIGHT) requirements/all.txt requirements/torch.txt
-	@echo 'setting up $(VENV): 1.9 GB and some three minutes, once' >&2
+	@echo 'setting up $(VENV): then what converts and serves, 1.9 GB and some three minutes, once' >&2
 	@$(LOCKED) -r requirements/all.txt
 	@$(PIP) install $(TORCH_OPTIONS) -r requirements/torch.txt
 	@$(PIP) check

@@ -3,13 +3,14 @@ was retired or rejected into histories; at the end conditions and revisions. On 
 pass goes on. Only roll-backs need the histories.
 """
 
+import contextlib
 from collections.abc import Mapping
 from functools import partial
 
 from reconciler.domain import history
 from reconciler.domain.changes import Convert, FetchSource, Measure, Pull, Register, Verify, word_of
 from reconciler.domain.desired import declared_releases
-from reconciler.domain.errors import HostRefused
+from reconciler.domain.errors import HostRefused, LockHeld
 from reconciler.domain.failures import not_overcome, remember, still_declared
 from reconciler.domain.history import REJECTED, HistoryEntry, not_in_the_future
 from reconciler.domain.machine.registries import LOCAL
@@ -19,7 +20,7 @@ from reconciler.domain.recorded import Condition, RecordedRelease
 from reconciler.domain.release import Marker, Release
 from reconciler.engine import log
 from reconciler.engine.log import best_effort
-from reconciler.engine.machine import Machine, releases_of
+from reconciler.engine.machine import Machine, locked_again, releases_of
 from reconciler.engine.pass_context import PassContext
 from reconciler.engine.pass_result import PassResult
 from reconciler.engine.planning import Snapshot
@@ -29,6 +30,7 @@ from reconciler.planner.conditions import Conditions, VariantFailure, judge, jud
 from reconciler.planner.dependencies import still_known
 from reconciler.planner.prune import outdated_protection
 from reconciler.planner.removals import removals_left
+from reconciler.planner.rollback import ended
 
 
 def record_outcome(context: PassContext, outcome: Outcome) -> None:
@@ -78,6 +80,7 @@ def record_pass(machine: Machine, last: Snapshot, result: PassResult) -> str:
         machine.records.mend()
         _follow_protection(machine, last)
         _forget_undeclared(machine, last)
+        _end_rollbacks(machine, last)
         _follow_dependencies(machine, last)
         _correct_future_times(machine, last)
         found = last.resolution
@@ -172,6 +175,22 @@ def _forget_undeclared(machine: Machine, last: Snapshot) -> None:
         keys |= removals_left(last.observed, last.recorded)
         left = still_declared(left, keys, desired.unresolved)
     machine.records.save_failures(left)
+
+
+def _end_rollbacks(machine: Machine, last: Snapshot) -> None:
+    """Those by hand that their manifests have ended. Where another process writes them just now, the next pass does
+    it."""
+    before = last.recorded.rollbacks
+    over = ended(last.resolution.desired, last.observed, before)
+    if not over:
+        return
+    with contextlib.suppress(LockHeld), locked_again(machine, command="apply", suspends=True) as held:
+        found = held.records.rollbacks()
+        names = {name for name in over if found.get(name) == before[name]}
+        held.records.save_rollbacks({name: one for name, one in found.items() if name not in names})
+        for name in sorted(names):
+            message = f"was {before[name]}; its manifest has changed since"
+            held.records.add_event("rollback.undone", variant=name, reason="RolledBack", message=message)
 
 
 def _done(last: Snapshot) -> set[str]:

@@ -7,6 +7,7 @@ for one variant without manifests. A roll-back that fails is withdrawn, so that 
 
 import contextlib
 import time
+from collections.abc import Iterable
 from dataclasses import replace
 
 from reconciler.domain.desired import Desired, DesiredRelease
@@ -34,10 +35,11 @@ PATIENCE = 15.0  # seconds to wait for a daemon
 POLL = 0.1  # seconds
 
 
-def variants_named(machine: Machine, name: str) -> tuple[str, ...]:
-    """The served variants with this name, or of the model with this name. Raises PermanentError for none."""
+def variants_named(machine: Machine, name: str, *, also: Iterable[str] = ()) -> tuple[str, ...]:
+    """The served variants, and `also` these, with this name, or of the model with this name. Raises PermanentError for
+    none."""
     observed = observe(machine)
-    served = sorted(one for one in observed.registrations_of if observed.serving(one))
+    served = sorted({*(one for one in observed.registrations_of if observed.serving(one)), *also})
     found = tuple(one for one in served if name in (one, model_of(one)))
     if not found:
         hint = known_hint("served", name, served)

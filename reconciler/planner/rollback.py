@@ -5,6 +5,7 @@ Decided anew in each pass, from records and measurements: a changed manifest, a 
 other numbers ends it.
 """
 
+from collections.abc import Mapping
 from dataclasses import replace
 
 from reconciler.domain.desired import Desired, DesiredRelease, ReleaseOverride
@@ -17,6 +18,7 @@ from reconciler.domain.recorded import Recorded
 from reconciler.domain.release import Release
 from reconciler.gates.fidelity import FidelityGate
 from reconciler.gates.judgement import known_numbers, needed, rejection_text, verdicts_of, with_verdicts
+from reconciler.planner.dependencies import is_ready
 
 
 def effective(desired: Desired, observed: Observed, recorded: Recorded) -> Desired:
@@ -49,6 +51,19 @@ def _effective(wanted: DesiredRelease, observed: Observed, recorded: Recorded) -
             )
             return _overridden(candidate, one.release, replace(override, verdicts=wanted.verdicts))
     return wanted
+
+
+def ended(desired: Desired, observed: Observed, rollbacks: Mapping[str, Rollback]) -> set[str]:
+    """The variants whose roll-back is over: something else that git declares serves since, or nothing declares them and
+    nothing of them serves any more. `desired` with its overrides."""
+    wanted = {one.variant: one for one in desired.wanted}
+    changed = {
+        name
+        for name, one in wanted.items()
+        if name in rollbacks and one.release.digest not in rollbacks[name].refused and is_ready(one, observed)
+    }
+    gone = {name for name in rollbacks.keys() - desired.declared if observed.serving(name) is None}
+    return changed | (gone if desired.complete else set())
 
 
 def _judged_instead(wanted: DesiredRelease, release: Release, recorded: Recorded) -> DesiredRelease:

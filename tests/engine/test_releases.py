@@ -251,6 +251,24 @@ def test_a_rollback_serves_what_was_and_holds_until_git_says_otherwise(machine: 
     assert verify(opened(machine)) == ()
 
 
+def test_a_change_of_its_manifest_or_its_end_ends_a_rollback_for_good(machine: TestMachine) -> None:
+    """What was refused once and is declared again later is what git says now."""
+    release(machine, template="phi3")
+    for end in ("llama3", ""):
+        assert machine.run("rollback", V).code == 0
+        if end:
+            release(machine, template=end)
+        else:
+            (machine.manifests / "capitals.yaml").unlink()
+            machine.declare("other", more="  suspend: true\n")
+            assert machine.run("apply", "--confirm").code == 0
+            (machine.manifests / "other.yaml").unlink()
+        assert opened(machine).records.rollbacks() == {}
+        release(machine, template="phi3")
+        assert ready(machine) == ("True", "Served")
+    assert told_of_rollbacks(machine).count(f"rollback.undone {V}") == 2
+
+
 def two_variants(machine: TestMachine) -> dict[str, str]:
     """What serves is the second of each; returned by id with its release."""
     release(machine, precisions="int4, fp32")

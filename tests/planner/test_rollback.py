@@ -18,7 +18,7 @@ from reconciler.gates.fidelity import FidelityGate
 from reconciler.gates.judgement import gates_of, missing_measurements
 from reconciler.gates.load import LoadGate
 from reconciler.planner.plan import make_plan
-from reconciler.planner.rollback import effective
+from reconciler.planner.rollback import effective, ended
 from reconciler.reports.view import before_and_after
 from tests.planner.world import World, desired, release, wanted
 
@@ -304,3 +304,26 @@ def test_an_earlier_release_is_not_compared_with_what_is_not_looked_for(went: bo
     (instead,) = effective(want, world.observed, world.recorded).wanted
     assert instead.original is None
     assert not missing_measurements(instead.gates, None, None).fidelity
+
+
+@pytest.mark.parametrize(
+    ("served", "want", "is_over"),
+    [
+        (NEW, desired(NEW), False),  # what was refused
+        (OLD, desired(NEW), False),
+        (NEW, desired(NEXT), False),  # the change does not serve yet
+        (NEXT, desired(NEXT), True),
+        (OLD, desired(OLD), True),  # git went back, too
+        (None, desired(release("other")), True),  # nothing declares it, and it was pruned
+        (OLD, desired(release("other")), False),
+        (None, desired(release("other"), complete=False), False),
+        (None, desired(release("other"), declared=(V,)), False),  # it is declared, and cannot be read
+        (None, desired(NEW), False),
+    ],
+)
+def test_what_ends_one_by_hand(served: Release | None, want: Desired, is_over: bool) -> None:
+    world = by_hand(SERVED if served is None else SERVED.converge(desired(served)))
+    if served is None:
+        world = world.with_observed(registrations=(), folders=())
+    meant = effective(want, world.observed, world.recorded)
+    assert ended(meant, world.observed, world.recorded.rollbacks) == ({V} if is_over else set())

@@ -72,7 +72,8 @@ def _carried_out(made: Rollback, before: Rollback | None, opened: Machine, argum
     machine = options.opened_machine(arguments)
     if outcomes is None and not wait_until_served(machine, made):
         say(arguments, f"{made.variant} is to be {made}; the process that holds {root} has not done it yet")
-        return OK
+        say(arguments, f"hint: `reconciler rollback {made.variant} --undo` takes the request back")
+        return PARTLY
     serving = observe(machine).serving(made.variant)
     now = f"{serving.id if serving else 'nothing'} serves"
     if not is_served(machine, made):
@@ -84,7 +85,7 @@ def _carried_out(made: Rollback, before: Rollback | None, opened: Machine, argum
 
 def _undo(arguments: argparse.Namespace) -> int:
     with options.machine_under_lock(arguments, "rollback", suspends=True) as machine:
-        variants = variants_named(machine, arguments.name)
+        variants = variants_named(machine, arguments.name, also=machine.records.rollbacks())
         ended = {one: undo(machine, one, dry_run=arguments.dry_run) for one in variants}
     root = machine.layout.root
     for variant, one in ended.items():
