@@ -132,7 +132,7 @@ class LfsObject:
             action = found["actions"]["download"]
             href, headers = self._address(action["href"]), self._headers(action.get("header") or {})
             return LfsAction(href=href, headers=headers, authenticated=found.get("authenticated") is True)
-        except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
+        except (ValueError, LookupError, TypeError, AttributeError, RecursionError, OverflowError):
             self._refuse("what answers there speaks no Git LFS", "LfsUnsupported", _UNSUPPORTED)
 
     def _found(self, document: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -153,8 +153,8 @@ class LfsObject:
             parts = parts_of("", href)
         except Unreached as failure:
             self._refuse_address(str(failure))
-        if parts.scheme != "https" or not parts.hostname or "@" in parts.netloc:  # guard: an object comes over TLS
-            self._refuse_address("expected https without a password")
+        if parts.scheme != "https" or not parts.hostname:  # guard: an object comes over TLS
+            self._refuse_address("expected https")
         # guard: a server elsewhere names no address of this machine
         if leads_inward(self.session.address.origin, href):
             self._refuse_address("it is an address of this machine alone")

@@ -8,6 +8,7 @@ failure is one `Unreached` in plain words, without an address that could hold a 
 import contextlib
 import http.client
 import ipaddress
+import re
 import socket
 import ssl
 import threading
@@ -40,6 +41,9 @@ _REASONS: tuple[tuple[tuple[type[BaseException], ...], str], ...] = (
 )
 
 _NONE: Mapping[str, str] = {}
+# Of an address that somebody else names: libraries read what else may stand there each in its own way.
+_PLAIN = re.compile(r"(?:[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(?::\d{1,5})?")
+_NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
 
 Body = bytes | Iterable[bytes] | None
 
@@ -228,9 +232,12 @@ def parts_of(asked: str, target: str) -> SplitResult:
     try:
         parts = urlsplit(urljoin(asked, target))
         parts.port  # noqa: B018 - it is read when it is asked for
-        return parts
     except ValueError:
         raise Unreached("it names an address that is none", lasting=True) from None
+    # guard: an address that is named is read alike by all who read it
+    if parts.netloc != urlsplit(asked).netloc and not _PLAIN.fullmatch(parts.netloc):
+        raise Unreached("it names an address that is none", lasting=True)
+    return parts
 
 
 def redirected(asked: str, target: str) -> str:
@@ -265,7 +272,8 @@ def _number_of(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | Non
         return ipaddress.IPv4Address(socket.inet_aton(host))
     with contextlib.suppress(ValueError):
         found = ipaddress.IPv6Address(host.partition("%")[0])
-        return found.ipv4_mapped or found
+        within = ipaddress.IPv4Address(int(found) & 0xFFFFFFFF) if found in _NAT64 else None
+        return found.ipv4_mapped or within or found
     return None
 
 

@@ -218,7 +218,11 @@ STAGES: dict[str, dict[str, Any]] = {
 }
 
 
-def pipeline(changes: dict[str, Any] | None = None, stages: list[dict[str, Any]] | None = None) -> bytes:
+def pipeline(
+    changes: dict[str, Any] | None = None,
+    stages: list[dict[str, Any]] | None = None,
+    decoder: dict[str, Any] | None = None,
+) -> bytes:
     """`changes` are of the graph for prompts."""
     changed = {**STAGES, "prompt-processor": STAGES["prompt-processor"] | (changes or {})}
     config = json.loads(
@@ -232,6 +236,7 @@ def pipeline(changes: dict[str, Any] | None = None, stages: list[dict[str, Any]]
         )
     )
     del config["model"]["decoder"]["filename"]
+    config["model"]["decoder"] |= decoder or {}
     return json.dumps(config).encode()
 
 
@@ -257,6 +262,11 @@ def asking(**options: object) -> dict[str, Any]:
         (pipeline(asking(QNN={"op_packages": "x.so"})), "because it names libraries"),
         (pipeline(asking(QNN={}, cuda={})), "expected one provider"),
         (pipeline(asking(OpenVINO={})), "not OpenVINO"),
+        (
+            pipeline({"session_options": {"provider_options": [{"QNN": {}}, {"qnn": {}}]}}),
+            "expected each provider once",
+        ),
+        (pipeline(decoder=asking(QNN={})), "got both"),
         (pipeline(stages=[STAGES, STAGES]), "expected each graph once"),
         (pipeline(stages=[]), "expected of a model of type"),
         (pipeline(stages=[{"a": "model.onnx"}]), "pipeline.a: expected an object"),

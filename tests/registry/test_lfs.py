@@ -182,7 +182,7 @@ REFUSED: dict[str, tuple[Callable[[LfsServer], None], str, str]] = {
     ),
     "an address without TLS": (naming("http://127.0.0.1/x"), "LfsRefused", "expected https"),
     "an address of a file": (naming("file:///etc/passwd"), "LfsRefused", "expected https"),
-    "an address with a password": (naming("https://a:b@127.0.0.1/x"), "LfsRefused", "expected https"),
+    "an address with a password": (naming("https://a:b@127.0.0.1/x"), "LfsRefused", "an address that is none"),
     "an address that is none": (naming("https://[x/"), "LfsRefused", "an address that is none"),
     "an address of two lines": (naming(HERE + "\r\nX: y"), "LfsRefused", "no address"),
     "a header of two lines": (naming(HERE, {"X": "a\r\nY: b"}), "LfsRefused", "a header that is none"),
@@ -214,7 +214,10 @@ def test_without_the_right_token_nothing_comes(given: str, server: LfsServer, fe
     assert len(server.lfs_requests) == 1  # a challenge is not answered
 
 
-INWARD = ("127.0.0.1", "localhost", "127.1", "0x7f000001", "[::1]", "[::ffff:127.0.0.1]", "169.254.169.254", "0.0.0.0")
+INWARD = (
+    *("127.0.0.1", "localhost", "127.1", "0x7f000001", "[::1]", "[::ffff:127.0.0.1]", "169.254.169.254", "0.0.0.0"),
+    "[64:ff9b::7f00:1]",
+)
 
 
 @pytest.mark.parametrize("host", INWARD)
@@ -231,6 +234,16 @@ def test_a_server_elsewhere_names_no_address_of_this_machine(host: str) -> None:
         redirected(place, f"https://{host}/x")
     assert redirected(f"https://{host}/y", f"https://{host}/x") == f"https://{host}/x"
     assert redirected(place, "https://store.example.org/x") == "https://store.example.org/x"
+
+
+@pytest.mark.parametrize(
+    "host",
+    [r"store.example.org\@git.example.org", "127%2e0.0.1", "localhos%74", r"127.0.0.1\.example.org", "a@b.org", "a b"],
+)
+def test_an_address_that_two_could_read_otherwise_is_none(host: str) -> None:
+    """Else one of them decides who is sent the token, and the other one where to."""
+    with pytest.raises(Unreached, match="it names an address that is none"):
+        redirected("https://git.example.org/fleet.git", f"https://{host}/x")
 
 
 def downloaded(models: LfsModels, source: LockedSource, folder: Path) -> None:

@@ -71,6 +71,10 @@ def _provider_options(value: object) -> str:
     if not isinstance(value, list) or not all(isinstance(one, dict) for one in value):
         return "expected a list of providers, each an object"
     asked = [found for one in value for found in one.items()]
+    known = [named_in_genai(name) or name for name, _ in asked]
+    # guard: each provider is asked for once in a session
+    if any(one in known[:place] for place, one in enumerate(known)):
+        return "expected each provider once"
     return next((why for name, options in asked if (why := _provider(name, options))), "")
 
 
@@ -260,6 +264,11 @@ def _check_stages(config: dict[str, Any]) -> None:
     place = "genai_config.json: model.decoder.pipeline"
     if bool(stages) != (model.get("type") == PIPELINE) or (stages and "filename" in model["decoder"]):
         raise _refused(f"{place}: expected of a model of type {PIPELINE}, without a filename, and of no other")
+    base = bool(stages) and bool(model["decoder"].get("session_options", {}).get("provider_options"))
+    apart = (stage for _, stage in stages if "session_options" in stage and not stage.get("inherit_session_options"))
+    # guard: a graph that is apart from its decoder's provider is not moved to it
+    if base and next(apart, None) is not None:
+        raise _refused(f"{place}: expected a provider of the decoder, or session_options of each graph, got both")
     asked = {known.name: known for name, _ in asked_of(config) if (known := named_in_genai(name)) is not None}
     # guard: the graphs of a pipeline are for one provider
     if stages and (len(asked) > 1 or any(one.contexts == OPENVINO_IR for one in asked.values())):
