@@ -68,5 +68,5 @@ def test_a_model_that_embeds_is_gated_served_and_asked(tmp_path: Path) -> None:
     # A model for chat in its place is another release, and says what it would be compared with.
     path.write_text(path.read_text().replace("task: embeddings", "task: chat-completion"))
     done = machine.run("validate", "-o", "json")
-    assert [one["code"] for one in done.json()["problems"]] == ["OptionIgnored"]
+    assert [one["code"] for one in done.json()["problems"]] == ["OptionIgnored", "TemplateMissing"]
     assert sorted(machine.index()) == ["places-fp32:1"]
