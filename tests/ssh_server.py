@@ -90,7 +90,7 @@ class SshServer:
     async def _close(self, acceptor: asyncssh.SSHAcceptor) -> None:
         acceptor.close()
         await acceptor.wait_closed()
-        await asyncio.sleep(0)  # what was accepted just now has a transport then, without which nobody closes its socket
+        await asyncio.sleep(0)  # what was accepted just now gets a transport, which closes its socket
         for connection in self._connections:
             connection.abort()
         others = asyncio.all_tasks() - {asyncio.current_task()}
