@@ -9,6 +9,7 @@ import, methods we never measured) is refused.
 
 import os
 from collections.abc import Iterator
+from dataclasses import dataclass
 from math import prod
 from typing import Any
 
@@ -61,6 +62,26 @@ def look_without_weights(folder: Folder) -> SourceModel:
     return _Look(folder, headers=False).inspect()
 
 
+@dataclass(frozen=True, kw_only=True)
+class ModelParts:
+    """What single files of a model folder say, each nothing where a file of it is wrong or not here: `problems` say
+    why. `added` are the ids of the tokens that the tokenizer adds."""
+
+    config: dict[str, Any]
+    generation: dict[str, Any]
+    settings: dict[str, Any]
+    weights: tuple[str, ...]
+    shapes: dict[str, tuple[int, ...]]
+    added: dict[str, int]
+    template: str | None
+    problems: tuple[Problem, ...]
+
+
+def parts_without_weights(folder: Folder) -> ModelParts:
+    """What can be read of a folder in which more than the weights may not be here."""
+    return _Look(folder, headers=False).parts()
+
+
 def _state(path: str) -> object:
     """Differs when any file of the folder does."""
     try:
@@ -84,10 +105,34 @@ class _Look:
         self._findings = FolderProblems(folder.path)
 
     def inspect(self) -> SourceModel:
-        attempt = self._findings.attempt
         if refused := self._folder.refusal("SourceMissing"):
             self._findings.note("", refused)
             return self._refused()
+        parts = self.parts()
+        # Before gigabytes are hashed for nothing.
+        files = () if self._findings.problems else self._files(parts.weights)
+        if self._findings.problems:
+            return self._refused()
+        config, generation, settings, added = parts.config, parts.generation, parts.settings, parts.added
+        doubtful = [self._findings.problem(TOKENIZER, one) for one in doubts(added, generation, config, settings)]
+        return SourceModel(
+            path=self._folder.path,
+            digest=digest_of({file.path: file.digest for file in files}),
+            architecture=model_config.architecture_of(config),
+            config=config,
+            files=files,
+            shapes=parts.shapes,
+            weight_bytes=sum(file.size for file in files if file.path in parts.weights),
+            context_length=config["max_position_embeddings"],
+            chat_template=parts.template,
+            tokens=tuple(added),
+            ends=ends_among(added, generation, config, settings),
+            reading=rules_of(self._folder),
+            warnings=(*self._foreign_code(config, settings), *self._ineffective(generation or config), *doubtful),
+        )
+
+    def parts(self) -> ModelParts:
+        attempt = self._findings.attempt
         config = attempt("config.json", self._config) or {}
         generation = attempt(GENERATION, optional_object, self._folder, GENERATION) or {}
         settings = attempt(TOKENIZER_CONFIG, optional_object, self._folder, TOKENIZER_CONFIG) or {}
@@ -97,26 +142,15 @@ class _Look:
         shapes = self._shapes(weights)
         added = attempt(TOKENIZER, self._tokenizer) or {}
         template = attempt(TEMPLATE, own_template, self._folder, settings)
-        # Before gigabytes are hashed for nothing.
-        files = () if self._findings.problems else self._files(weights)
-        if self._findings.problems:
-            return self._refused()
-        found = doubts(added, generation, config, settings)
-        doubtful = [self._findings.problem(TOKENIZER, one) for one in found]
-        return SourceModel(
-            path=self._folder.path,
-            digest=digest_of({file.path: file.digest for file in files}),
-            architecture=model_config.architecture_of(config),
+        return ModelParts(
             config=config,
-            files=files,
+            generation=generation,
+            settings=settings,
+            weights=weights,
             shapes=shapes,
-            weight_bytes=sum(file.size for file in files if file.path in weights),
-            context_length=config["max_position_embeddings"],
-            chat_template=template,
-            tokens=tuple(added),
-            ends=ends_among(added, generation, config, settings),
-            reading=rules_of(self._folder),
-            warnings=(*self._foreign_code(config, settings), *self._ineffective(generation or config), *doubtful),
+            added=added,
+            template=template,
+            problems=tuple(self._findings.problems),
         )
 
     def _refused(self) -> SourceModel:

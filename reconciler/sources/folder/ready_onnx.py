@@ -7,6 +7,7 @@ digest, once.
 """
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 from reconciler.backends.foundry import genai_config
@@ -46,6 +47,25 @@ def look_at_onnx(folder: Folder) -> SourceModel:
     return _OnnxLook(folder).inspect()
 
 
+@dataclass(frozen=True, kw_only=True)
+class OnnxParts:
+    """What single files of a ready folder say, each nothing where a file of it is wrong or not here: `problems` say
+    why. `weights` are the graphs and what they name; `names` are all files of the model."""
+
+    config: dict[str, Any]
+    weights: frozenset[str]
+    names: frozenset[str]
+    settings: dict[str, Any]
+    added: dict[str, int]
+    template: str | None
+    problems: tuple[Problem, ...]
+
+
+def parts_of_onnx(folder: Folder) -> OnnxParts:
+    """What can be read of a folder in which some files may not be here."""
+    return _OnnxLook(folder).parts()
+
+
 class _OnnxLook:
     def __init__(self, folder: Folder) -> None:
         self._folder = folder
@@ -53,28 +73,17 @@ class _OnnxLook:
         self._facts = GraphFacts()
 
     def inspect(self) -> SourceModel:
-        attempt = self._findings.attempt
         if refused := self._folder.refusal("SourceMissing"):
             self._findings.note("", refused)
             return self._refused()
-        config = attempt(GENAI_CONFIG, self._config) or {}
-        hears = genai_config.hears(config)
-        graphs = attempt(GENAI_CONFIG, self._graphs, config) or () if config else ()
-        weights = {one for graph in graphs for one in (graph, *(attempt(graph, self._data, graph, config) or ()))}
-        audio = attempt(AUDIO_PROCESSOR, check_audio_processor, self._folder) if hears else None
-        settings = attempt(TOKENIZER_CONFIG, optional_object, self._folder, TOKENIZER_CONFIG) or {}
-        tokens = attempt(TOKENIZER, self._tokenizer)
-        if hears and tokens is not None:  # guard: a tokenizer without added tokens lacks those that ask
-            attempt(TOKENIZER, check_asked_by, tokens)
-        added = tokens or {}
-        template = attempt(TEMPLATE, own_template, self._folder, settings)
-        if self._findings.problems or not graphs:
+        parts = self.parts()
+        attempt, config = self._findings.attempt, parts.config
+        if self._findings.problems or not parts.weights:
             return self._refused()
-        names = {GENAI_CONFIG, *weights, *filter(self._folder.exists, TOKENIZER_FILES)} | ({audio} if audio else set())
-        files = tuple(file for name in sorted(names) if (file := attempt(name, self._stored, name)) is not None)
+        files = tuple(file for name in sorted(parts.names) if (file := attempt(name, self._stored, name)) is not None)
         if self._findings.problems:
             return self._refused()
-        model = config["model"]
+        model, added, settings = config["model"], parts.added, parts.settings
         known = {"vocab_size": model.get("vocab_size", LARGEST_COUNT)}
         doubtful = doubts(added, model, known, settings)
         return SourceModel(
@@ -83,17 +92,40 @@ class _OnnxLook:
             architecture=str(model["type"]),
             config={"model_type": str(model["type"])},
             files=files,
-            weight_bytes=sum(file.size for file in files if file.path in weights),
+            weight_bytes=sum(file.size for file in files if file.path in parts.weights),
             context_length=model["context_length"],
-            chat_template=template,
+            chat_template=parts.template,
             tokens=tuple(added),
             ends=ends_among(added, model, known, settings),
-            warnings=(*self._left_out(names), *(self._findings.problem(TOKENIZER, one) for one in doubtful)),
+            warnings=(*self._left_out(parts.names), *(self._findings.problem(TOKENIZER, one) for one in doubtful)),
             ready=True,
             outputs=tuple(self._facts.outputs),
             provider="" if (provider := provider_of(config)) is DEFAULT_PROVIDER else provider.name,
             device="" if provider is DEFAULT_PROVIDER else device_of(config),
             compiled=bool(self._facts.contexts or stages_of(config)),
+        )
+
+    def parts(self) -> OnnxParts:
+        attempt = self._findings.attempt
+        config = attempt(GENAI_CONFIG, self._config) or {}
+        hears = genai_config.hears(config)
+        graphs = attempt(GENAI_CONFIG, self._graphs, config) or () if config else ()
+        weights = {one for graph in graphs for one in (graph, *(attempt(graph, self._data, graph, config) or ()))}
+        if hears:
+            attempt(AUDIO_PROCESSOR, check_audio_processor, self._folder)
+        settings = attempt(TOKENIZER_CONFIG, optional_object, self._folder, TOKENIZER_CONFIG) or {}
+        tokens = attempt(TOKENIZER, self._tokenizer)
+        if hears and tokens is not None:  # guard: a tokenizer without added tokens lacks those that ask
+            attempt(TOKENIZER, check_asked_by, tokens)
+        others = (*TOKENIZER_FILES, *([AUDIO_PROCESSOR] if hears else []))
+        return OnnxParts(
+            config=config,
+            weights=frozenset(weights),
+            names=frozenset({GENAI_CONFIG, *weights, *filter(self._folder.exists, others)}),
+            settings=settings,
+            added=tokens or {},
+            template=attempt(TEMPLATE, own_template, self._folder, settings),
+            problems=tuple(self._findings.problems),
         )
 
     def _refused(self) -> SourceModel:
@@ -182,7 +214,7 @@ class _OnnxLook:
     def _stored(self, name: str) -> StoredFile:
         return StoredFile(path=name, size=self._folder.size(name), digest=self._folder.digest(name))
 
-    def _left_out(self, names: set[str]) -> Iterator[Problem]:
+    def _left_out(self, names: frozenset[str]) -> Iterator[Problem]:
         left = [one for one in self._folder.names() if one not in names and not _is_note(one)]
         if left:
             more = f" and {len(left) - MOST_NAMED} more" if len(left) > MOST_NAMED else ""

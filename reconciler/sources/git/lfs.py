@@ -8,20 +8,32 @@ is wrong. `.lfsconfig` is not read: an author does not choose which server a mac
 
 import hashlib
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from functools import partial
+from typing import IO
 
 from reconciler.domain.errors import InputRefused, unless_we_fail
 from reconciler.domain.manifest import Model
 from reconciler.domain.sources.lfs_pointer import LONGEST, LfsPointer, is_pointer, read_pointer
 from reconciler.domain.sources.locked import GIT, LockedFile, LockedSource, SourceFacts, is_safe
 from reconciler.domain.sources.model_card import ModelCard
-from reconciler.domain.sources.source_model import GENAI_CONFIG, INDEX, ONNX_DATA, ONNX_GRAPH
+from reconciler.domain.sources.source_model import (
+    COMPILED,
+    GENAI_CONFIG,
+    INDEX,
+    ONNX_DATA,
+    ONNX_GRAPH,
+    SMALL_FILES,
+    WEIGHTS,
+)
 from reconciler.manifests.parsed import Parsed
-from reconciler.sources.folder.model import look_without_weights
+from reconciler.sources.folder.model import ModelParts, parts_without_weights
+from reconciler.sources.folder.ready_onnx import parts_of_onnx
+from reconciler.sources.folder.tokenizer_settings import TEMPLATE, TOKENIZER_CONFIG
 from reconciler.sources.git.address import has_lfs
 from reconciler.sources.git.export import MOST_FILES
-from reconciler.sources.git.manifests_in_commit import GitFolder
+from reconciler.sources.git.manifests_in_commit import SMALL, GitFolder
 from reconciler.sources.git.objects import FILE, Entry, MirrorBroken, Tree
 from reconciler.sources.model_card import LARGEST, README, card_of
 from reconciler.sources.model_signature import NAME as SIGNATURE
@@ -31,8 +43,13 @@ LONGEST_READ = 3600.0  # seconds for one file
 MOST_READ = 256 << 20  # bytes that git holds beside pointers, where only commits are compared
 
 _SAFETENSORS = ".safetensors"
-_NOT_READ = (_SAFETENSORS, ONNX_GRAPH, *ONNX_DATA)  # a look without weights asks for their size alone
+_BY_SIZE = (_SAFETENSORS, ONNX_GRAPH, *ONNX_DATA, *COMPILED)  # the size of others is asked before they are read
 _NOT_HERE = "LfsNotFetched"  # never leaves this module
+
+MOST_HASHED = 20_000
+# The sha256 of plain files by the name of their git object, whose bytes never change: each is hashed once in a process,
+# because a repository is read with the lock of its mirror held.
+_hashed: dict[str, str] = {}
 
 # The folder at a path of a manifest, and its name in the repository; None for what is none of the commit.
 FolderAt = Callable[[str], tuple[Entry, str] | None]
@@ -90,11 +107,12 @@ class _Taken:
 
 class PointedFolder(GitFolder):
     """A folder in git as it is once Git LFS has brought its files: those have the size and the digest of their
-    pointers, and cannot be read."""
+    pointers, and cannot be read: `lacking` are those that somebody wanted to read."""
 
     def __init__(self, path: str, tree: Tree, entry: Entry) -> None:
         super().__init__(path, tree, entry, exact=True)
         self.pointers, self._others = pointers_among(tree, self._files.values())
+        self.lacking: set[str] = set()
 
     @property
     def plain_bytes(self) -> int:
@@ -104,21 +122,29 @@ class PointedFolder(GitFolder):
     def size(self, name: str) -> int:
         if name not in self.pointers:
             return super().size(name)
-        if not name.endswith(_NOT_READ):
-            raise InputRefused(_NOT_HERE, "kept by Git LFS")
+        if not name.endswith(_BY_SIZE):
+            raise self._not_here(name)
         return self.pointers[name].size
+
+    def opened(self, name: str) -> AbstractContextManager[IO[bytes]]:
+        if name in self.pointers:
+            raise self._not_here(name)
+        entry = self.entry(name)
+        return self._tree.opened(entry, LONGEST_READ) if entry.size > SMALL else super().opened(name)
+
+    def _not_here(self, name: str) -> InputRefused:
+        self.lacking.add(name)
+        return InputRefused(_NOT_HERE, "kept by Git LFS")
 
     def digest(self, name: str) -> str:
         if name in self.pointers:
             return f"sha256:{self.pointers[name].oid}"
-        entry, found = self.entry(name), hashlib.sha256()
-        for piece in pieces_of(self._tree, entry):
-            found.update(piece)
-        return f"sha256:{found.hexdigest()}"
+        entry = self.entry(name)
+        return f"sha256:{_hashed.get(entry.object) or _remembered(self._tree, entry)}"
 
     def locked(self, source: LockedSource) -> LockedSource | None:
         """None where nothing of the model is elsewhere, or more is wrong with it than that."""
-        taken = self._ready(source) if source.ready else self._convertible(source)
+        taken = self._ready(source) if source.ready else self._convertible()
         if taken is None or taken.names.isdisjoint(self.pointers) or taken.names & self._others:
             return None
         if any(self.entry(one).kind != FILE for one in taken.names):
@@ -128,22 +154,34 @@ class PointedFolder(GitFolder):
         return replace(source, files=files, facts=taken.facts, card=self._card())
 
     def _ready(self, source: LockedSource) -> _Taken | None:
-        names = frozenset(filter(source.includes, self.names()))
-        return _Taken(names=names) if GENAI_CONFIG in names and any(one.endswith(ONNX_GRAPH) for one in names) else None
-
-    def _convertible(self, source: LockedSource) -> _Taken | None:
-        found = look_without_weights(self)
+        found = parts_of_onnx(self)
         if any(one.code != _NOT_HERE for one in found.problems):
             return None
-        names = frozenset(filter(source.includes, self.names()))
-        if found.problems:  # which files hold weights may stand in one that is not here
-            more = self.names() if INDEX in self.pointers else ()
-            return _Taken(names=names.union(one for one in more if one.endswith(_SAFETENSORS) and is_safe(one)))
-        weights = tuple(one.path for one in found.files if one.path.endswith(_SAFETENSORS))
-        if not all(map(is_safe, weights)):
+        if not any(one == GENAI_CONFIG or one.endswith(ONNX_GRAPH) for one in self.lacking):
+            return _Taken(names=found.names)
+        # What the graphs name is known once they are here: also what was compiled, whatever it is called.
+        names = frozenset(one for one in self.names() if source.includes(one) or is_safe(one, COMPILED))
+        return _Taken(names=names) if any(one.endswith(ONNX_GRAPH) for one in names) else None
+
+    def _convertible(self) -> _Taken | None:
+        found = parts_without_weights(self)
+        if any(one.code != _NOT_HERE for one in found.problems):
             return None
-        facts = SourceFacts(weights=weights, config=found.config, chat_template=found.chat_template)
-        return _Taken(names=names.union(weights), facts=facts)
+        names = frozenset(filter(self.exists, SMALL_FILES))
+        if INDEX in self.lacking:  # which files hold weights stands there
+            weights = {one for one in self.names() if one.endswith(_SAFETENSORS) and is_safe(one)}
+            return _Taken(names=names | weights | {INDEX})
+        if not all(map(is_safe, found.weights)):
+            return None
+        index = () if WEIGHTS in found.weights else (INDEX,)
+        return _Taken(names=names.union(found.weights, index), facts=self._facts(found))
+
+    def _facts(self, found: ModelParts) -> SourceFacts | None:
+        """The tokenizer is not among them: it may lie elsewhere."""
+        template = TEMPLATE if self.exists(TEMPLATE) else TOKENIZER_CONFIG
+        if self.lacking & {"config.json", template}:
+            return None
+        return SourceFacts(weights=found.weights, config=found.config, chat_template=found.template)
 
     def _file(self, name: str) -> LockedFile:
         pointer = self.pointers.get(name)
@@ -155,6 +193,16 @@ class PointedFolder(GitFolder):
         if entry.kind != FILE or entry.size > LARGEST or README in self.pointers:
             return None
         return card_of(self._tree.read([entry])[entry.object])
+
+
+def _remembered(tree: Tree, entry: Entry) -> str:
+    found = hashlib.sha256()
+    for piece in pieces_of(tree, entry):
+        found.update(piece)
+    if len(_hashed) >= MOST_HASHED:
+        _hashed.clear()
+    _hashed[entry.object] = found.hexdigest()
+    return found.hexdigest()
 
 
 def pieces_of(tree: Tree, entry: Entry) -> Iterator[bytes]:

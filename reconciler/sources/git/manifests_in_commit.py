@@ -49,7 +49,7 @@ CHECKOUT = os.path.join(os.sep, "git:")
 
 SMALL = 1 << 20  # bytes: read at once, by the process that runs already
 MOST_BYTES = 64 << 20  # of all manifests, and of templates that are read together
-_OF_MODELS = (".safetensors", ONNX_GRAPH, *ONNX_DATA, *COMPILED, ".json", ".jinja")
+_OF_MODELS = (".safetensors", ONNX_GRAPH, *ONNX_DATA, ".json", ".jinja")
 _HIDDEN = re.compile(r"(^|/)\.")
 
 
@@ -263,7 +263,7 @@ class InCommit:
 
     def _source(self, path: str, entry: Entry, *, ready: bool) -> SourceModel:
         folder = GitFolder(path, self._tree, entry, exact=self._exact)
-        if folder.lies_elsewhere():
+        if folder.lies_elsewhere(ready=ready):
             return SourceModel(path=path, digest=f"git:{entry.object}", known=False, ready=ready)
         return look_at_source(folder, ready=ready)
 
@@ -321,10 +321,11 @@ class GitFolder(Folder):
         with self.opened(name) as file:
             return f"sha256:{hashlib.file_digest(file, 'sha256').hexdigest()}"  # type: ignore[arg-type]  # a pipe can readinto
 
-    def lies_elsewhere(self) -> bool:
+    def lies_elsewhere(self, *, ready: bool = False) -> bool:
         """Git LFS keeps files elsewhere, and here is only what they hash to; a partial clone leaves them out."""
         if any(one.kind == ABSENT for one in self._files.values()):
             return True
         small = [one for one in self._files.values() if one.kind == FILE and 0 < one.size < lfs_pointer.LONGEST]
-        held = self._tree.read(one for one in small if one.name.endswith(_OF_MODELS))
+        endings = (*_OF_MODELS, *(COMPILED if ready else ()))  # of other folders nobody reads a .bin
+        held = self._tree.read(one for one in small if one.name.endswith(endings))
         return any(map(lfs_pointer.is_pointer, held.values()))
