@@ -63,7 +63,7 @@ def look_without_weights(folder: Folder) -> SourceModel:
 
 
 @dataclass(frozen=True, kw_only=True)
-class ModelParts:
+class FolderParts:
     """What single files of a model folder say, each nothing where a file of it is wrong or not here: `problems` say
     why. `added` are the ids of the tokens that the tokenizer adds."""
 
@@ -77,7 +77,7 @@ class ModelParts:
     problems: tuple[Problem, ...]
 
 
-def parts_without_weights(folder: Folder) -> ModelParts:
+def parts_without_weights(folder: Folder) -> FolderParts:
     """What can be read of a folder in which more than the weights may not be here."""
     return _Look(folder, headers=False).parts()
 
@@ -131,7 +131,7 @@ class _Look:
             warnings=(*self._foreign_code(config, settings), *self._ineffective(generation or config), *doubtful),
         )
 
-    def parts(self) -> ModelParts:
+    def parts(self) -> FolderParts:
         attempt = self._findings.attempt
         config = attempt("config.json", self._config) or {}
         generation = attempt(GENERATION, optional_object, self._folder, GENERATION) or {}
@@ -142,7 +142,7 @@ class _Look:
         shapes = self._shapes(weights)
         added = attempt(TOKENIZER, self._tokenizer) or {}
         template = attempt(TEMPLATE, own_template, self._folder, settings)
-        return ModelParts(
+        return FolderParts(
             config=config,
             generation=generation,
             settings=settings,

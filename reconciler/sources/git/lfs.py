@@ -28,7 +28,7 @@ from reconciler.domain.sources.source_model import (
     WEIGHTS,
 )
 from reconciler.manifests.parsed import Parsed
-from reconciler.sources.folder.model import ModelParts, parts_without_weights
+from reconciler.sources.folder.model import FolderParts, parts_without_weights
 from reconciler.sources.folder.ready_onnx import parts_of_onnx
 from reconciler.sources.folder.tokenizer_settings import TEMPLATE, TOKENIZER_CONFIG
 from reconciler.sources.git.address import has_lfs
@@ -176,7 +176,7 @@ class PointedFolder(GitFolder):
         index = () if WEIGHTS in found.weights else (INDEX,)
         return _Taken(names=names.union(found.weights, index), facts=self._facts(found))
 
-    def _facts(self, found: ModelParts) -> SourceFacts | None:
+    def _facts(self, found: FolderParts) -> SourceFacts | None:
         """The tokenizer is not among them: it may lie elsewhere."""
         template = TEMPLATE if self.exists(TEMPLATE) else TOKENIZER_CONFIG
         if self.lacking & {"config.json", template}:
