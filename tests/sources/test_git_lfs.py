@@ -42,6 +42,7 @@ def with_card(folder: Path) -> None:
     (folder / "README.md").write_text("---\nlicense: mit\n---\n")
     (folder / "model.sig").write_text("{}")
     (folder / "evil.bin").write_bytes(POINTER)
+    (folder / "model-2.safetensors").write_bytes(POINTER)
     keep_by_lfs(folder, WEIGHTS)
 
 
@@ -144,7 +145,8 @@ def test_folders_that_git_lfs_keeps_files_of(tmp_path: Path, capitals: Path, mon
         assert SHARD in {one.path for one in models[name].remote.files}
         assert (models[name].remote.facts is None) == (name == "index")
     assert models["card"].remote.card == ModelCard(licenses=("mit",))
-    assert {one.path for one in models["card"].remote.files} == {one.path for one in weights.files} | {"model.sig"}
+    signed = {"model.sig", "model-2.safetensors"}  # the signature may cover it
+    assert {one.path for one in models["card"].remote.files} == {one.path for one in weights.files} | signed
     for name, (_, fetched) in READY.items():
         files = models[name].remote.files if models[name].remote else ()
         held = [one.path for one in files if (repository.folder / name / one.path).read_bytes().startswith(MARK)]

@@ -149,9 +149,13 @@ class PointedFolder(GitFolder):
             return None
         if any(self.entry(one).kind != FILE for one in taken.names):
             return None
-        signature = {SIGNATURE} & {name for name, one in self._files.items() if one.kind == FILE}
-        files = tuple(self._file(name) for name in sorted(taken.names | signature))
+        files = tuple(self._file(name) for name in sorted(taken.names | self._signed(source)))
         return replace(source, files=files, facts=taken.facts, card=self._card())
+
+    def _signed(self, source: LockedSource) -> set[str]:
+        """The signature, and all that must be there where one covers it (`LockedSource.expects`)."""
+        whole = {name for name, one in self._files.items() if one.kind == FILE} - self._others
+        return {name for name in whole if name == SIGNATURE or source.includes(name)} if SIGNATURE in whole else set()
 
     def _ready(self, source: LockedSource) -> _Taken | None:
         found = parts_of_onnx(self)
