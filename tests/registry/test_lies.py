@@ -1,6 +1,5 @@
 """A registry that fails or lies: nothing wrong gets a name, what can go on goes on, and a password stays at home."""
 
-import contextlib
 import os
 import threading
 import time
@@ -202,16 +201,21 @@ def test_a_registry_that_always_begins_anew_is_given_up(
     assert len(fake.asked("GET")) == MOST_RESTARTS + 2
 
 
-def dripping(head: bytes) -> Callable[..., bool]:
-    """`head`, and then a byte again and again, until the client has gone, or 3 seconds."""
+DRIPS = 3.0  # seconds
+
+
+def dripping(head: bytes, left: threading.Event) -> Callable[..., bool]:
+    """`head`, and then a byte again and again, for DRIPS, or until the client has `left`."""
 
     def act(handler: object) -> bool:
         connection = handler.connection  # type: ignore[attr-defined]
-        with contextlib.suppress(OSError):
+        try:
             connection.sendall(head)
             for _ in range(150):
                 connection.sendall(b"x")
-                time.sleep(0.02)
+                time.sleep(DRIPS / 150)
+        except OSError:
+            left.set()
         handler.close_connection = True  # type: ignore[attr-defined]
         return True
 
@@ -226,10 +230,12 @@ def dripping(head: bytes) -> Callable[..., bool]:
 def test_a_document_that_comes_byte_by_byte_is_given_up(fake: FakeRegistry, head: bytes) -> None:
     client = client_of(fake.origin, silence=0.2)
     client.session.tries = 1
-    fail(fake, dripping(head), times=-1, path="/manifests/")
+    left = threading.Event()
+    fail(fake, dripping(head, left), times=-1, path="/manifests/")
     with pytest.raises(TemporaryError, match="it did not answer in time"):
         client.manifest(BLOB.digest)
     client.session.close()
+    assert left.wait(DRIPS)  # and not, because the server ended
 
 
 DIGITS = "9" * 5000  # more than Python reads as a number
