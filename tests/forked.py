@@ -351,16 +351,13 @@ def _serve(door: socket.socket) -> dict[str, Any] | None:
         if peer is door:
             asking.append(door.accept()[0])
             continue
-        head, descriptors = _head(peer)
-        if not head:
-            asking.remove(peer)
-            peer.close()
+        asked = _asked_by(peer)
+        if asked is None:
+            _let_go(peer, asking)
             continue
-        order: dict[str, Any] = json.loads(_exactly(peer, int.from_bytes(head, "big")))
+        order, descriptors = asked
         if "poll" in order:
-            pid, status = os.waitpid(order["poll"], os.WNOHANG)
-            code = os.waitstatus_to_exitcode(status) if pid else RUNNING
-            peer.sendall(code.to_bytes(4, "big", signed=True))
+            _answer(peer, _code_of(order["poll"]), asking)
             continue
         child = os.fork()
         if not child:
@@ -373,8 +370,38 @@ def _serve(door: socket.socket) -> dict[str, Any] | None:
             return order
         for descriptor in descriptors:
             os.close(descriptor)
-        peer.sendall(child.to_bytes(4, "big", signed=True))
+        _answer(peer, child, asking)
     return None
+
+
+def _asked_by(peer: socket.socket) -> tuple[dict[str, Any], list[int]] | None:
+    """None where it has gone: a process that asks may be killed at any time, and others ask on."""
+    try:
+        head, descriptors = _head(peer)
+        return (json.loads(_exactly(peer, int.from_bytes(head, "big"))), descriptors) if head else None
+    except (OSError, EOFError):
+        return None
+
+
+def _answer(peer: socket.socket, number: int, asking: list[socket.socket]) -> None:
+    try:
+        peer.sendall(number.to_bytes(4, "big", signed=True))
+    except OSError:
+        _let_go(peer, asking)
+
+
+def _let_go(peer: socket.socket, asking: list[socket.socket]) -> None:
+    asking.remove(peer)
+    peer.close()
+
+
+def _code_of(pid: int) -> int:
+    """Its exit code; 0 where another asker has learned it before."""
+    try:
+        ended, status = os.waitpid(pid, os.WNOHANG)
+    except ChildProcessError:
+        return 0
+    return os.waitstatus_to_exitcode(status) if ended else RUNNING
 
 
 def _head(peer: socket.socket) -> tuple[bytes, list[int]]:
