@@ -34,7 +34,7 @@ def config(machine: TestMachine) -> Iterator[str]:
 def test_status_and_rollback_open_the_machine_with_it(config: str, monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[Machine] = []
     monkeypatch.setattr(status, "_show", lambda machine, arguments: seen.append(machine))
-    monkeypatch.setattr(rollback, "variants_named", lambda machine, name: seen.append(machine) or [])
+    monkeypatch.setattr(rollback, "variants_named", lambda machine, name, **_: seen.append(machine) or [])
     assert main(["status", "--config", config]) == 0
     assert main(["rollback", "capitals", "--undo", "--config", config]) == 0
     assert [(one.traits.name, one.traits.quarantine_for) for one in seen] == [("edge-7", None)] * 2
