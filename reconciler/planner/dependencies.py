@@ -11,6 +11,7 @@ from reconciler.domain.desired import Desired, DesiredRelease
 from reconciler.domain.observed import Observed
 from reconciler.domain.recorded import Recorded
 from reconciler.domain.text.names import model_of
+from reconciler.planner.variant_facts import serves
 
 Dependencies = Mapping[str, tuple[str, ...]]  # by model: the models that it depends on
 
@@ -18,9 +19,8 @@ Dependencies = Mapping[str, tuple[str, ...]]  # by model: the models that it dep
 def is_ready(wanted: DesiredRelease, observed: Observed) -> bool:
     """Whether the variant serves what git declares, whole."""
     registration = observed.serving(wanted.variant)
-    folder = observed.folder_behind(registration)
     is_current = registration is not None and registration.release == wanted.release.digest and wanted.override is None
-    return is_current and folder is not None and folder.marker is not None and not folder.damage
+    return is_current and serves(wanted.variant, observed)
 
 
 def waits_for(wanted: DesiredRelease, desired: Desired, observed: Observed) -> str:

@@ -56,11 +56,11 @@ def _effective(wanted: DesiredRelease, observed: Observed, recorded: Recorded) -
 def ended(desired: Desired, observed: Observed, rollbacks: Mapping[str, Rollback]) -> set[str]:
     """The variants whose roll-back is over: something else that git declares serves since, or nothing declares them and
     nothing of them serves any more. `desired` with its overrides."""
-    wanted = {one.variant: one for one in desired.wanted}
+    covered = (one for one in desired.wanted if one.variant in rollbacks)
     changed = {
-        name
-        for name, one in wanted.items()
-        if name in rollbacks and one.release.digest not in rollbacks[name].refused and is_ready(one, observed)
+        one.variant
+        for one in covered
+        if one.release.digest not in rollbacks[one.variant].refused and is_ready(one, observed)
     }
     gone = {name for name in rollbacks.keys() - desired.declared if observed.serving(name) is None}
     return changed | (gone if desired.complete else set())

@@ -164,10 +164,8 @@ class VariantFacts:
 
 def serves(variant: str, observed: Observed) -> bool:
     """Whether a release of it is served whole by us, be it the one that git declares now or not."""
-    registration = observed.serving(variant)
-    folder = observed.folder_behind(registration)
-    is_whole = folder is not None and folder.marker is not None and not folder.damage
-    return registration is not None and observed.owns(registration.owner) and is_whole
+    folder = observed.folder_behind(observed.serving(variant))
+    return folder is not None and folder.marker is not None and not folder.damage
 
 
 def is_ours(folder: ServedFolder, observed: Observed, recorded: Recorded) -> bool:
