@@ -15,9 +15,10 @@ from typing import BinaryIO, Protocol
 
 from urllib3.response import BaseHTTPResponse
 
-from reconciler.domain.errors import RegistryFailed
+from reconciler.domain.errors import Cancelled, RegistryFailed
 from reconciler.domain.machine.bandwidth import UNMETERED, Meter
 from reconciler.host import durable
+from reconciler.host.reading import size_of
 from reconciler.registry.session import HttpAnswer, Session
 from reconciler.registry.transport import Unreached, reaching
 
@@ -55,6 +56,28 @@ class PieceMeter(Meter):
 
     def reached(self, count: int) -> None:
         self._on_bytes(count)
+
+
+class CancellableSource:
+    """Of each `RemoteSource` that downloads in this process: what is asked of its downloads. Any thread may cancel."""
+
+    _cancelled = False
+
+    def held(self, target: str) -> int:
+        return size_of(target)
+
+    def cancel(self) -> None:
+        self._cancelled = True
+
+    def counted(self, on_bytes: Callable[[int], None]) -> Callable[[int], None]:
+        """`on_bytes`, which ends the download once it is cancelled."""
+
+        def moved(count: int) -> None:
+            if self._cancelled:
+                raise Cancelled("the download was cancelled", delay=0)
+            on_bytes(count)
+
+        return moved
 
 
 @dataclass

@@ -12,14 +12,14 @@ from typing import Any, Self
 from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
-from reconciler.domain.errors import Cancelled, LfsFailed
+from reconciler.domain.errors import LfsFailed
 from reconciler.domain.machine.bandwidth import PIECE
 from reconciler.domain.sources.lfs_pointer import LfsPointer
 from reconciler.domain.sources.locked import LockedFile, LockedSource
 from reconciler.host import durable
 from reconciler.host.reading import size_of
 from reconciler.registry.credentials import Login
-from reconciler.registry.download import Blob, BlobDownload, PieceMeter
+from reconciler.registry.download import Blob, BlobDownload, CancellableSource, PieceMeter
 from reconciler.registry.lfs_client import LfsObject, LfsSession
 from reconciler.registry.transport import SILENCE, Transport
 from reconciler.sources.git.address import realm
@@ -31,14 +31,13 @@ STORES = (("lfs", "objects"), (".git", "lfs", "objects"))  # of a bare repositor
 _LACKS = "`git lfs fetch --all` in that repository brings what it lacks"
 
 
-class LfsModels:
+class LfsModels(CancellableSource):
     """A context manager. `mirror` is the git directory that holds the tree. The token goes to the server of the
     repository alone; `ca_file` names the certificates that this server is trusted by, "" for the system's."""
 
     def __init__(self, mirror: str, token: str = "", ca_file: str = "", *, silence: float = SILENCE) -> None:
         self._mirror, self._token, self._ca_file, self._silence = mirror, token, ca_file, silence
         self._sessions: dict[str, LfsSession] = {}
-        self._cancelled = False
 
     def __enter__(self) -> Self:
         return self
@@ -60,7 +59,7 @@ class LfsModels:
     def download(
         self, source: LockedSource, file: LockedFile, target: str, on_bytes: Callable[[int], None], piece: int = PIECE
     ) -> None:
-        moved = self._moved(on_bytes)
+        moved = self.counted(on_bytes)
         with self._in_mirror(source) as (tree, files, pointers):
             pointer = pointers.get(file.path)
             if file.path not in files:
@@ -78,20 +77,6 @@ class LfsModels:
         blob = Blob(digest=f"sha256:{pointer.oid}", size=pointer.size)
         place = LfsObject(self._session(source.repo), pointer, name)
         BlobDownload(place, blob, target, meter=meter).into(target)
-
-    def held(self, target: str) -> int:
-        return size_of(target)
-
-    def cancel(self) -> None:
-        self._cancelled = True
-
-    def _moved(self, on_bytes: Callable[[int], None]) -> Callable[[int], None]:
-        def moved(count: int) -> None:
-            if self._cancelled:
-                raise Cancelled("the download was cancelled", delay=0)
-            on_bytes(count)
-
-        return moved
 
     @contextlib.contextmanager
     def _in_mirror(self, source: LockedSource) -> Iterator[tuple[Tree, dict[str, Entry], dict[str, LfsPointer]]]:

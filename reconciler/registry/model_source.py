@@ -11,15 +11,14 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any, Self
 
-from reconciler.domain.errors import Cancelled, PermanentError
+from reconciler.domain.errors import PermanentError
 from reconciler.domain.machine.bandwidth import PIECE
 from reconciler.domain.machine.registries import PULL, RegistryAddress, RegistrySettings, is_loopback, read_address
 from reconciler.domain.sources.locked import LockedFile, LockedSource
 from reconciler.domain.text.quoting import shown
 from reconciler.host import durable
-from reconciler.host.reading import size_of
 from reconciler.registry.client import DIGEST, INDEX_TYPE, RegistryClient
-from reconciler.registry.download import Blob, BlobDownload, PieceMeter
+from reconciler.registry.download import Blob, BlobDownload, CancellableSource, PieceMeter
 from reconciler.registry.opening import OpenRegistry, open_registry
 from reconciler.store.modelpack import FILE_PATH
 
@@ -31,7 +30,7 @@ LARGEST = 1 << 44  # bytes of one file
 _PUSH = "push its files themselves, each a layer: `oras push REPOSITORY:TAG *` in their folder"
 
 
-class OciModels:
+class OciModels(CancellableSource):
     """A context manager. `known` are the registries of this machine's configuration: what one says of a host (password,
     certificates, no TLS) counts for a model there. `auth_file` counts where they say no password, and only as `docker
     login` writes it: manifests name the hosts, and a password goes to none that it was not given for."""
@@ -39,7 +38,6 @@ class OciModels:
     def __init__(self, known: tuple[RegistrySettings, ...] = (), auth_file: str = "") -> None:
         self._known, self._auth_file = known, auth_file
         self._opened: dict[str, OpenRegistry] = {}
-        self._cancelled = False
 
     def __enter__(self) -> Self:
         return self
@@ -66,17 +64,11 @@ class OciModels:
         """Compared here where the lock has no sha256 of it, such as of a model card; else who asks compares."""
         client = self._client(source)
         blob = Blob(digest=f"sha256:{file.sha256}" if file.sha256 else self._digest(source, file), size=file.size)
-        found = BlobDownload(client, blob, target, meter=PieceMeter(self._moved(on_bytes), piece)).into(target)
+        found = BlobDownload(client, blob, target, meter=PieceMeter(self.counted(on_bytes), piece)).into(target)
         # guard: a file of a registry that is not locked is the manifest's
         if not file.sha256 and found != blob.digest:
             durable.remove_file(target)  # or the next try would go on from it
             raise client.wrong_bytes(blob.digest, f"{blob.size} bytes of {found}")
-
-    def held(self, target: str) -> int:
-        return size_of(target)
-
-    def cancel(self) -> None:
-        self._cancelled = True
 
     def _digest(self, source: LockedSource, file: LockedFile) -> str:
         """Of a file that is not locked, such as a signature."""
@@ -84,14 +76,6 @@ class OciModels:
         if listed is None:
             raise _refused(f"{source}: there is no {file.path}", "OciNotFound")
         return f"sha256:{listed['sha256']}"
-
-    def _moved(self, on_bytes: Callable[[int], None]) -> Callable[[int], None]:
-        def moved(count: int) -> None:
-            if self._cancelled:
-                raise Cancelled("the download was cancelled", delay=0)
-            on_bytes(count)
-
-        return moved
 
     def _client(self, source: LockedSource) -> RegistryClient:
         if source.repo not in self._opened:
