@@ -27,7 +27,11 @@ from reconciler.sources.imported import MARK, mark_above
 from reconciler.templates.renderer import Renderer
 
 MAX_FILES = 10_000
-ENDINGS = (".yaml", ".yml")
+
+
+def is_manifest(name: str) -> bool:
+    """By its ending, in any case: on Windows, `Model.YAML` is what some editors write."""
+    return name.lower().endswith((".yaml", ".yml"))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -242,7 +246,7 @@ def _walk(base: str, inner: str, prefix: str, ignored: Ignores, problems: list[P
                 problems.append(refused(prefix, name, "NestedRepository", message))
             else:
                 yield from _walk(base, name, prefix, ignored, problems)
-        elif entry.name.endswith(ENDINGS):
+        elif is_manifest(entry.name):
             yield name
         elif entry.is_symlink() and entry.is_dir():  # guard: a linked folder is not entered
             message = "expected a folder, got a symbolic link"

@@ -107,14 +107,14 @@ def warned(followed: Followed) -> list[str]:
 def test_a_branch_declares_what_the_same_folder_declares(fleet: Repository, machine: Machine) -> None:
     fleet.write("templates/plain.jinja", "{% for m in messages %}{{ m.content }}{% endfor %}")
     fleet.write("manifests/templates/plain.yaml", TEMPLATE.format(name="plain", file="../../templates/plain.jinja"))
-    fleet.write("manifests/broken.yaml", "apiVersion: reconciler.foundry/v1alpha1\nkind: Modle\n")
+    fleet.write("manifests/broken.YAML", "apiVersion: reconciler.foundry/v1alpha1\nkind: Modle\n")
     commit = fleet.commit()
     from_git, from_folder = machine.follow().parsed, load(str(fleet.folder / "manifests"))
     assert from_git.revision == f"main@sha1:{commit}"
     assert [(p.code, p.line, p.message) for p in from_git.problems] == [
         (p.code, p.line, p.message) for p in from_folder.problems
     ]
-    assert [p.file for p in from_git.problems] == ["manifests/broken.yaml"]
+    assert [p.file for p in from_git.problems] == ["manifests/broken.YAML"]
 
     def apart_from_places(model: object) -> object:
         return replace(model, source_path="", file="")

@@ -49,7 +49,7 @@ def said(parsed: Parsed) -> list[tuple[str, str]]:
 
 
 def test_every_yaml_file_below_the_folder_is_read(manifests: Path) -> None:
-    for path in ("a.yaml", "b.yml", "team/deep/c.yaml"):
+    for path in ("a.yaml", "b.yml", "team/deep/c.YAML"):
         write(manifests / path, Path(path).stem, "../" * path.count("/") + "../models/phi")
     for path in (".hidden/d.yaml", ".e.yaml", "README.md", "f.yaml.orig"):
         write(manifests / path, "x")
@@ -57,7 +57,7 @@ def test_every_yaml_file_below_the_folder_is_read(manifests: Path) -> None:
     assert [(model.name, model.file) for model in parsed.models] == [
         ("a", "manifests/a.yaml"),
         ("b", "manifests/b.yml"),
-        ("c", "manifests/team/deep/c.yaml"),
+        ("c", "manifests/team/deep/c.YAML"),
     ]
     assert parsed.problems == ()
 

@@ -32,12 +32,12 @@ from reconciler.sources.git.objects import ABSENT, FILE, FOLDER, LINK, MISSING, 
 from reconciler.sources.git.process import OutOfBounds
 from reconciler.sources.ignored import IGNORE_BYTES, IGNORE_NAME, Ignores, ignores, nothing_ignored
 from reconciler.sources.manifests import (
-    ENDINGS,
     MAX_FILES,
     DiskAnswers,
     FoundManifests,
     below,
     interpret,
+    is_manifest,
     limit_of,
     refused,
 )
@@ -97,7 +97,7 @@ def _read(tree: Tree, folder: str, entries: list[Entry]) -> FoundManifests:
         problem = _refusal(tree, folder, entry)
         if problem is not None:
             problems.append(problem)
-        elif entry.name.endswith(ENDINGS) and entry.kind in (FILE, ABSENT):  # an absent one is an error
+        elif is_manifest(entry.name) and entry.kind in (FILE, ABSENT):  # an absent one is an error
             wanted.append(entry)
     if len(wanted) > MAX_FILES:
         problems.append(refused(folder, "", "TooManyFiles", f"expected at most {MAX_FILES:,} manifests"))
@@ -116,7 +116,7 @@ def _refusal(tree: Tree, folder: str, entry: Entry) -> Problem | None:
         return refused(folder, entry.name, "NestedRepository", message)
     if entry.kind == LINK:  # guard: a link in git is no manifest
         return _link_refusal(tree, folder, entry)
-    if not entry.name.endswith(ENDINGS):
+    if not is_manifest(entry.name):
         return None
     if not entry.name.isprintable():
         return refused(folder, entry.name, "FileName", "expected a printable file name")
@@ -128,7 +128,7 @@ def _refusal(tree: Tree, folder: str, entry: Entry) -> Problem | None:
 
 def _link_refusal(tree: Tree, folder: str, entry: Entry) -> Problem | None:
     """A link to a plain file that is no manifest is ignored; any other could hide manifests."""
-    if entry.name.endswith(ENDINGS):
+    if is_manifest(entry.name):
         message = "expected a file, got a symbolic link"
         return refused(folder, entry.name, "SymlinkRefused", message, "put the file itself here")
     if tree.leads_to(entry, f"{folder}/{entry.name}".strip("/")).kind != FILE:
@@ -182,7 +182,7 @@ class GitDisk(DiskAnswers):
                 for one in self._tree.children(self._tree.at(folder))
                 if one.kind == FILE and one.size <= MANIFEST_BYTES
             )
-            beside = [one for one in small if not one.name.endswith(ENDINGS)]
+            beside = [one for one in small if not is_manifest(one.name)]
             few = sum(one.size for one in beside) <= MOST_BYTES
             if self._kept > MOST_BYTES:  # what was read ahead is read again, if at all
                 self._bytes, self._kept = {}, 0
