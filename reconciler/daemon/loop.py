@@ -104,7 +104,7 @@ class Loop:
             self.board.update(attempted=parsed.revision)
             result = self.reconciler.run_pass(parsed)
             self._summaries.problems(result.resolution.problems, result.resolution.warnings)
-            self._summaries.kept(result.remaining.held)
+            self._summaries.held(result.remaining.held)
             self._summaries.passed(result, woken, time.monotonic() - started)
         if not result.converged:
             self.declarations.doubt()

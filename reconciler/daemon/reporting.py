@@ -12,7 +12,7 @@ from reconciler.daemon.wake import INTERVAL, WATCHING
 from reconciler.domain.changes import Change, word_of
 from reconciler.domain.errors import Problem
 from reconciler.domain.plan import Held, Outcome
-from reconciler.domain.reasons import PRUNE_GUARDS
+from reconciler.domain.reasons import BY_FAILURE, BY_ORDER, PRUNE_GUARDS, USER_HOLDS, WAITING, Reason
 from reconciler.domain.text.escape import one_line
 from reconciler.engine import log
 from reconciler.engine.options import Reporter
@@ -57,7 +57,7 @@ class Summaries:
 
     def __init__(self) -> None:
         self._known: frozenset[Problem] = frozenset()
-        self._kept: frozenset[Held] = frozenset()
+        self._held: frozenset[tuple[str, Reason]] = frozenset()  # variants and why
         self._last: dict[str, object] = {}
         self._quiet_since = 0.0
         self._unlogged = 0  # passes since the last line
@@ -73,15 +73,21 @@ class Summaries:
             log.info("declaration.mended")
         self._known = frozenset((*ill, *doubtful))
 
-    def kept(self, held: Iterable[Held]) -> None:
-        """What is served, no longer declared, and not pruned until it is confirmed: once for each change."""
-        now = frozenset(hold for hold in held if hold.reason in PRUNE_GUARDS)
-        for reason, hint in sorted({(hold.reason, hold.message) for hold in now - self._kept}):
-            names = sorted(hold.variant for hold in now if hold.reason == reason)
-            log.warning("prune.held", code=reason, variants=names, message=reason.text, hint=hint)
-        if self._kept and not now:
+    def held(self, held: Iterable[Held]) -> None:
+        """What begins to be held back: one line for each reason. Not what failed, which has its line, nor what waits
+        for another change of the same plan."""
+        now = {(one.variant, one.reason): one for one in held if one.reason not in (*BY_FAILURE, *BY_ORDER)}
+        begun = [one for key, one in now.items() if key not in self._held]
+        for reason in sorted({one.reason for one in begun}):
+            names = sorted(variant for variant, why in now if why == reason)
+            hint = next(one.message for one in begun if one.reason == reason)
+            event = "prune.held" if reason in PRUNE_GUARDS else "change.held"
+            write = log.info if reason in (*WAITING, *USER_HOLDS) else log.warning
+            write(event, code=reason, variants=names, message=reason.text, hint=hint)
+        guarded = [[why for _, why in keys if why in PRUNE_GUARDS] for keys in (self._held, now)]
+        if guarded[0] and not guarded[1]:
             log.info("prune.settled")
-        self._kept = now
+        self._held = frozenset(now)
 
     def passed(self, result: PassResult, woken: Set[str], seconds: float) -> None:
         facts = result.facts
