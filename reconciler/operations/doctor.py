@@ -15,7 +15,7 @@ from reconciler.conversion.memory import LEAST
 from reconciler.conversion.toolchain import ADAPTER_TOOLS, TOOLS
 from reconciler.domain.errors import CatalogBroken, PermanentError, ReconcilerError, RegistryFailed
 from reconciler.domain.layout import RECORDS, Layout
-from reconciler.domain.machine.facts import Traits, conversion_limit, provider_libraries
+from reconciler.domain.machine.facts import StorageLimits, Traits, conversion_limit, provider_libraries
 from reconciler.domain.machine.registries import REGISTRY_ONLY, ConvertMode, RegistrySettings
 from reconciler.domain.machine.trust import OFF, SourceRule, TrustRule
 from reconciler.domain.machine_report import ReportSettings
@@ -24,7 +24,7 @@ from reconciler.domain.text.units import size_text
 from reconciler.engine.machine import NO_TRAITS
 from reconciler.host.cage import ADVICE, CLOSED, CageMissing, find
 from reconciler.host.clock import now, seconds_between
-from reconciler.host.disk_usage import disk_free
+from reconciler.host.disk_usage import bytes_below, disk_free
 from reconciler.host.durable import is_temporary
 from reconciler.host.facts import host_name, read_facts, serves_only
 from reconciler.host.lock import holder
@@ -33,6 +33,7 @@ from reconciler.host.places import installed_versions
 from reconciler.host.reading import NotTrusted, is_readable_by_all, names_in
 from reconciler.host.system import HAS_OWNERS, user_id, user_name
 from reconciler.manifests.selector import labels_of
+from reconciler.planner.plan_disk import budget_within
 from reconciler.registry.credentials import logins_of
 from reconciler.registry.signing_keys import KeyUnusable, VerificationKey
 from reconciler.reports.checks import Diagnosis
@@ -60,7 +61,7 @@ def examine(
     yield from map(_runtime, parts_of(backend))
     yield from _packages(traits.convert)
     yield from _provider_libraries(traits)
-    yield _disk(layout)
+    yield _disk(layout, traits.limits)
     yield _memory(traits.conversion_memory)
     yield from _permissions(layout, backend)
     if traits.convert != REGISTRY_ONLY and converts():
@@ -185,13 +186,15 @@ def _packages(convert: ConvertMode) -> Iterator[Diagnosis]:
         yield Diagnosis("packages", level, f"{name} {state}: needed for {needed_for}", advice)
 
 
-def _disk(layout: Layout) -> Diagnosis:
-    free = disk_free(layout.root)
-    message = f"{size_text(free)} free for {layout.root}"
-    if free >= LITTLE:
+def _disk(layout: Layout, limits: StorageLimits) -> Diagnosis:
+    """What may still be written there."""
+    used = bytes_below(layout.root) if limits.disk_quota is not None else 0
+    left, words = budget_within(limits, disk_free(layout.root), used)
+    message = f"{words}, for {layout.root}"
+    if left >= LITTLE:
         return Diagnosis("disk", "ok", message)
-    advice = "free space, or choose another file system with --root; `plan` shows what a conversion needs"
-    return Diagnosis("disk", "error" if free < TOO_LITTLE else "warning", message, advice)
+    advice = "free space, raise the limit, or choose another file system with --root; `plan` shows what is needed"
+    return Diagnosis("disk", "error" if left < TOO_LITTLE else "warning", message, advice)
 
 
 def _memory(configured: int) -> Diagnosis:

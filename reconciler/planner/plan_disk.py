@@ -9,6 +9,7 @@ from collections.abc import Container, Iterable, Sequence
 from dataclasses import replace
 
 from reconciler.domain.changes import Cost, LongWork, PruneVariant
+from reconciler.domain.machine.facts import StorageLimits
 from reconciler.domain.observed import Observed, ServedFolder
 from reconciler.domain.plan import Held
 from reconciler.domain.reasons import Reason
@@ -18,15 +19,20 @@ from reconciler.planner.plan_variant import VariantPlan
 
 
 def disk_budget(observed: Observed) -> tuple[int, str]:
-    """Bytes, never below zero, and the words for the limit that decides."""
-    limits, free = observed.limits, observed.disk_free
+    """As `budget_within` of what was observed."""
+    return budget_within(observed.limits, observed.disk_free, observed.disk_used)
+
+
+def budget_within(limits: StorageLimits, free: int, used: int) -> tuple[int, str]:
+    """Bytes that may still be written, never below zero, and the words for the limit that decides. `used` are those of
+    the root, where there is a quota."""
     left, words = free, f"{size_text(free)} are free"
     if limits.disk_reserve:
         left = max(free - limits.disk_reserve, 0)
         of = f"{size_text(limits.disk_reserve)} of {size_text(free)}"
         words = f"{size_text(left)} are free beside limits.diskReserve ({of})"
-    if limits.disk_quota is not None and (of_quota := max(limits.disk_quota - observed.disk_used, 0)) < left:
-        of = f"{size_text(observed.disk_used)} of {size_text(limits.disk_quota)}"
+    if limits.disk_quota is not None and (of_quota := max(limits.disk_quota - used, 0)) < left:
+        of = f"{size_text(used)} of {size_text(limits.disk_quota)}"
         return of_quota, f"{size_text(of_quota)} are left of limits.diskQuota ({of} are used)"
     return left, words
 

@@ -21,6 +21,8 @@ from tests.at_rest import edit_catalog, entry, opened
 from tests.machine import REPOSITORY, TestMachine, tree
 from tests.registry.keys import key_pair
 
+HEAD = "apiVersion: reconciler.foundry/v1alpha1\nkind: MachineConfig\n"
+
 # The first time loads everything that the second needs: others may not enter the folder that Python lies in.
 AS_NOBODY = """
 import contextlib, io, os, sys
@@ -107,6 +109,20 @@ def test_a_limit_that_no_conversion_could_do_with_or_the_machine_does_not_have(
     assert message.startswith(said)
 
 
+def test_the_limit_of_the_disk_that_decides_is_named(machine: TestMachine) -> None:
+    config = machine.folder / "config.yaml"
+    for limits, level, words in (
+        ("{diskQuota: 1}", "error", "0 B are left of limits.diskQuota ("),
+        ("{diskReserve: 1000TiB}", "error", "0 B are free beside limits.diskReserve ("),
+    ):
+        config.write_text(f"{HEAD}limits: {limits}\n")
+        (line,) = wrong(machine, "disk", RECONCILER_CONFIG=str(config))
+        assert line.startswith(f"{level}: {words}"), line
+    config.write_text(f"{HEAD}limits: {{diskQuota: 1000TiB}}\n")
+    (line,) = examine(machine, RECONCILER_CONFIG=str(config))["disk"]
+    assert "are free" in line["message"]
+
+
 def test_a_cache_that_cannot_be_read_is_an_error(machine: TestMachine) -> None:
     (machine.cache / "foundry.local.modelinfo.json").write_text("{")
     (message,) = wrong(machine, "cache")
@@ -132,8 +148,7 @@ def test_another_version_and_a_missing_package_are_errors(machine: TestMachine, 
     ]
     config = tmp_path / "serves.yaml"
     config.write_text(
-        "apiVersion: reconciler.foundry/v1alpha1\nkind: MachineConfig\nconvert: registry-only\n"
-        "registries: [{url: https://registry.example/models, role: pull}]\n"
+        f"{HEAD}convert: registry-only\nregistries: [{{url: https://registry.example/models, role: pull}}]\n"
     )
     serving = examine(machine, PYTHONPATH=path, RECONCILER_CONFIG=str(config))
     assert {line["level"] for line in serving["packages"]} == {"ok"}
@@ -260,10 +275,7 @@ def test_hostile_text_does_not_reach_the_terminal() -> None:
 def test_keys_of_builders_are_looked_at(machine: TestMachine) -> None:
     config, (_, public) = machine.folder / "trust.yaml", key_pair(machine.folder, "builder")
     keys = f"[{{file: {public}}}, {{file: {public}, until: 2020-01-01}}, {{file: /none}}]"
-    config.write_text(
-        "apiVersion: reconciler.foundry/v1alpha1\nkind: MachineConfig\n"
-        f"trust: [{{repository: ghcr.io/*, keys: {keys}}}]\n"
-    )
+    config.write_text(f"{HEAD}trust: [{{repository: ghcr.io/*, keys: {keys}}}]\n")
     config.chmod(0o600)
     good, old, none = examine(machine, RECONCILER_CONFIG=str(config))["trust"]
     assert (good["level"], good["message"]) == ("ok", f"ghcr.io/* (enforce): {public} is {read_id(public)}")
@@ -277,7 +289,7 @@ def test_registries_are_looked_at_without_the_network(machine: TestMachine) -> N
     line.write_text(f"fleet:{password}")
     line.chmod(0o600)
     config.write_text(
-        "apiVersion: reconciler.foundry/v1alpha1\nkind: MachineConfig\nregistries:\n"
+        f"{HEAD}registries:\n"
         "- url: https://registry.example/models\n"
         f"  credentials: {{file: {line}}}\n"
         "  mirrors: ['http://site.example/models']\n"
