@@ -4,30 +4,28 @@ process only."""
 import ctypes
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from reconciler.backends.foundry.native import Native
 
 _TYPES = {1: "float32", 10: "float16"}  # the runtime's numbers of the types of a tensor
 # Threads that wait burn no CPU. All else is as the folder says.
-_QUIET = {"session_options": {"session.intra_op.allow_spinning": "0"}}
+QUIET = {"session_options": {"session.intra_op.allow_spinning": "0"}}
 _SEARCH = {"min_length": 0, "num_beams": 1, "repetition_penalty": 1, "no_repeat_ngram_size": 0}
 _NEVER = -1e4  # a logit
 
 
 class LoadedModel:
     """Of a served folder. A text may hold what ends an answer, so `end` does that here: a token that is in no text.
-    `profile` begins the names of files that the runtime writes of what it did. Raises PermanentError in the runtime's
-    own words."""
+    `decoder` is laid over the configuration's. Raises PermanentError in the runtime's own words."""
 
-    def __init__(self, folder: str, vocabulary: int, end: int, profile: str = "") -> None:
+    def __init__(self, folder: str, vocabulary: int, end: int, decoder: Mapping[str, Any] = QUIET) -> None:
         self.native, self.vocabulary = Native("ModelDoesNotLoad"), vocabulary
         config = self.native.made("OgaCreateConfig", os.fsencode(folder))
-        session = _QUIET["session_options"] | ({"enable_profiling": profile} if profile else {})
-        overlay = json.dumps({"model": {"eos_token_id": end, "decoder": {"session_options": session}}})
+        overlay = {"model": {"eos_token_id": end, "decoder": decoder}}
         try:
-            self.native.call("OgaConfigOverlay", config, overlay.encode())
+            self.native.call("OgaConfigOverlay", config, json.dumps(overlay).encode())
             self.made = self.native.made("OgaCreateModelFromConfig", config)
         finally:
             self.native.plain("OgaDestroyConfig")(config)
