@@ -150,12 +150,10 @@ class SinkTarget(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class SinkKind:
-    """`target` takes the values of the section's settings by name ("" where one is not given) and raises UsageError;
-    `page` is Markdown."""
+    """`target` takes the values of the section's settings by name ("" where one is not given) and raises UsageError."""
 
     section: Section
     target: Callable[..., SinkTarget]
-    page: str
 
     def configure(self, given: Mapping[str, str]) -> SinkTarget | None:
         """From values by flag. None when the sink is not switched on. Raises UsageError."""

@@ -28,22 +28,6 @@ _REPOSITORY = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*(/[A-Za-z0-9_][A-Za-z0-9_.
 _COMMIT = re.compile(r".+@sha1:([0-9a-f]{40})")  # how a revision that is a commit is written
 
 
-PAGE = """\
-## Commit status
-
-`reconciler run --commit-status github:OWNER/NAME --commit-status-token-file FILE`; for a server of your own also
-`--commit-status-url https://git.example.com` (GitHub Enterprise: `https://HOST/api/v3`).
-
-GitHub, GitLab and Gitea (Forgejo) show beside a commit what a machine made of it, as `reconciler/MACHINE`: *pending*
-while work is left, *success* when it converged, *failure* when a variant is stalled, a manifest is wrong or the pass
-could not be carried out. It is sent after a pass, when it differs from what was sent last, and only when the revision
-is a commit. What the forge refuses (4xx) is logged once and tried again when the status changes.
-
-The token is in a file and needs no more than: GitHub fine-grained *Commit statuses: write*; GitLab scope `api`, role
-Developer; Gitea `write:repository`. It is sent over https only (but for loopback).
-"""
-
-
 @dataclass(frozen=True, kw_only=True)
 class CommitStatusTarget:
     """`repository` is TYPE:OWNER/NAME. Raises UsageError."""
@@ -198,5 +182,4 @@ KIND = SinkKind(
         },
     ),
     target=CommitStatusTarget,
-    page=PAGE,
 )

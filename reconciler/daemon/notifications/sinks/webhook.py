@@ -16,37 +16,6 @@ from reconciler.state.events import Line
 SIGNATURE = "X-Reconciler-Signature-256"
 _NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,38}[a-z0-9])?")
 
-PAGE = """\
-## CloudEvents to a webhook
-
-`reconciler run --notify URL --notify-secret-file FILE` (`RECONCILER_NOTIFY`, `RECONCILER_NOTIFY_SECRET_FILE`; in the
-machine's configuration `notify`, see [configuration.md](configuration.md)).
-
-Each event is one `POST` of `application/cloudevents+json` (CloudEvents 1.0, structured mode). `source` is
-`/reconciler/MACHINE`, `subject` the variant, `data` the entry in the log of events (`reconciler events -o json`).
-
-| type | when |
-|---|---|
-| `reconciler.foundry.variant.ready` | a variant became Ready |
-| `reconciler.foundry.variant.not-ready` | it was Ready and is no more |
-| `reconciler.foundry.variant.stalled` | a person is needed, or the reason for that changed |
-| `reconciler.foundry.variant.failed` | a step failed: `action` and `code` say which and why (`word` for people) |
-| `reconciler.foundry.variant.repaired` | drift was found and repaired |
-| `reconciler.foundry.variant.pruned` | nothing declares it any more; it was removed |
-| `reconciler.foundry.source.stale` | the repository has been silent for twice the interval |
-| `reconciler.foundry.source.fresh` | it answers again |
-
-- **At least once, in order.** What a receiver has taken (2xx) is remembered per name in `records/told/`. After a crash
-  the last event may come again, with the same `id`.
-- **Retries** from 1 s to 5 min, doubling with jitter; `Retry-After` is honoured up to an hour. After a day an event is
-  given up. 400, 413, 415 and 422 give up that event at once. Redirects are not followed. The log names a failing
-  receiver once.
-- **Signature.** With a secret (a file of 8 bytes or more) `X-Reconciler-Signature-256: sha256=HEX` is the HMAC-SHA256
-  of the body.
-- A new receiver gets events from then on, not earlier ones.
-- The URL is never logged; it may not hold a password.
-"""
-
 
 @dataclass(frozen=True, kw_only=True)
 class WebhookTarget:
@@ -97,5 +66,4 @@ KIND = SinkKind(
         },
     ),
     target=WebhookTarget,
-    page=PAGE,
 )
