@@ -3,7 +3,6 @@
 import time
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Protocol
 
 from reconciler.daemon.state import Moment
 from reconciler.daemon.wake import jittered
@@ -23,24 +22,9 @@ from reconciler.sources.manifests import ParseCache, load
 REMEMBERED = 3600.0  # seconds: then mirror, exports and commit are read again, even for the same commit
 
 
-class Declarations(Protocol):
+class FolderSource:
     """`origin` is shown; `folder` is watched ("" for a repository); `answered` is when a repository answered last."""
 
-    origin: str
-    folder: str
-    answered: Moment | None
-
-    def read(self, machine: Machine, *, asked: bool) -> Parsed:
-        """`asked`: an operator or a hook wants it now, whatever the back-off. Raises what a source raises."""
-
-    def doubt(self) -> None:
-        """The pass did not converge: use nothing that is remembered."""
-
-    def standing(self, layout: Layout, attempted: str, applied: str) -> Standing:
-        """Of these revisions, for people. Called from other threads; nothing is asked of a server."""
-
-
-class FolderSource:
     def __init__(self, path: str, allowed_roots: tuple[str, ...] = ()) -> None:
         self.origin = "folder"
         self.folder = path
@@ -51,7 +35,8 @@ class FolderSource:
     def read(self, machine: Machine, *, asked: bool) -> Parsed:
         return load(self.folder, allowed_roots=self._roots, cache=self._cache)
 
-    def doubt(self) -> None: ...
+    def doubt(self) -> None:
+        """Nothing is remembered."""
 
     def standing(self, layout: Layout, attempted: str, applied: str) -> Standing:
         return Standing(origin=self.folder)
@@ -87,6 +72,7 @@ class RepositorySource:
         self._trusted_until = 0.0
 
     def read(self, machine: Machine, *, asked: bool) -> Parsed:
+        """`asked`: an operator or a hook wants it now, whatever the back-off. Raises what a source raises."""
         if self._parsed is not None and self._failures and not asked and time.monotonic() < self._ask_at:
             return self._parsed
         ask, self._is_new = asked or not self._is_new, False
@@ -99,9 +85,11 @@ class RepositorySource:
         return self._parsed
 
     def doubt(self) -> None:
+        """The pass did not converge: use nothing that is remembered."""
         self._trusted_until = 0.0
 
     def standing(self, layout: Layout, attempted: str, applied: str) -> Standing:
+        """Of these revisions, for people. Called from other threads; nothing is asked of a server."""
         commit, before = (one.rpartition("@sha1:")[2] for one in (attempted, applied))
         found = commit_facts(self._remote, layout, commit, before)
         return Standing(
@@ -151,3 +139,6 @@ class RepositorySource:
         self._failures += 1
         pause = jittered(self._backoff.after(self._failures)) if self._failures > 1 else 0.0
         self._ask_at = time.monotonic() + pause  # after the first failure the next pass asks again
+
+
+Declarations = FolderSource | RepositorySource

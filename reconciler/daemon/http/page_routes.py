@@ -8,12 +8,11 @@ import json
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from typing import Protocol
 
 from reconciler.daemon.http.handler import Request, Response
 from reconciler.daemon.http.listening import is_loopback
+from reconciler.daemon.http.page_source import PageSource
 from reconciler.domain.text.escape import for_json
-from reconciler.reports.view import View
 
 STREAMS = 8  # of the server's threads
 LIFE = 600.0  # seconds; then the browser opens another one
@@ -31,23 +30,9 @@ _HEADERS = {
 }
 
 
-class ShownPage(Protocol):
-    """What is shown now (daemon.http.page_source)."""
-
-    def view(self) -> View: ...
-
-    def html(self) -> tuple[str, str]:
-        """The page, and its Content-Security-Policy."""
-
-    def part(self, name: str) -> str | None: ...
-
-    def digests(self) -> Mapping[str, str]:
-        """By name of a part; another one when it changed."""
-
-
 class PageRoutes:
     def __init__(
-        self, page: ShownPage, *, life: float = LIFE, heartbeat: float = HEARTBEAT, look: float = LOOK
+        self, page: PageSource, *, life: float = LIFE, heartbeat: float = HEARTBEAT, look: float = LOOK
     ) -> None:
         self._page = page
         self._times = life, heartbeat, look

@@ -82,6 +82,7 @@ class PageSource:
             return self._view
 
     def html(self) -> tuple[str, str]:
+        """The page, and its Content-Security-Policy."""
         page = self._current()
         return page.document.html, page.document.policy
 
@@ -90,6 +91,7 @@ class PageSource:
         return found
 
     def digests(self) -> Mapping[str, str]:
+        """By name of a part; another one when it changed."""
         found: Mapping[str, str] = self._current().digests
         return found
 

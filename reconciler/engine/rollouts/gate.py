@@ -6,7 +6,6 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Protocol
 
 from reconciler.domain.desired import Desired, DesiredRelease
 from reconciler.domain.history import SERVED
@@ -25,6 +24,7 @@ from reconciler.manifests.parsed import Parsed
 from reconciler.manifests.selector import mismatch
 from reconciler.planner.rollout import RingDecision, counts_machines, decide, ring_of, rollout_for, without_reports
 from reconciler.planner.rollout_watch import advanced, evidence_of, remembering, watching, with_reports
+from reconciler.state.documents import Stored
 from reconciler.state.progress import rollout_progress
 
 SAVED_EVERY = 300.0  # seconds of the watch that a crash may cost
@@ -32,14 +32,6 @@ SAVED_EVERY = 300.0  # seconds of the watch that a crash may cost
 
 def _is_paused(decision: RingDecision | None) -> bool:
     return decision is not None and decision.reason is Reason.ROLLOUT_PAUSED
-
-
-class RolloutStore(Protocol):
-    """Where a RolloutMemory is kept."""
-
-    def read(self) -> RolloutMemory: ...
-
-    def write(self, value: RolloutMemory) -> None: ...
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,7 +76,7 @@ class RolloutGate:
         self,
         name: str,
         labels: Callable[[], Mapping[str, str]],
-        stored: RolloutStore,
+        stored: Stored[RolloutMemory],
         reader: ReportReader | None = None,
         *,
         wake: Callable[[], None] | None = None,
