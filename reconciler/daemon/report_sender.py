@@ -7,9 +7,8 @@ report. Whatever changes meanwhile goes with the same report.
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 
-from reconciler.daemon.background import Background, retry_after
+from reconciler.daemon.background import retry_after
 from reconciler.daemon.state import State
 from reconciler.domain.errors import ReconcilerError
 from reconciler.engine import log
@@ -20,14 +19,6 @@ AFTER_CHANGE = 30.0  # seconds, over which a fleet that changed together reports
 DAILY = 86_400.0  # seconds between two reports without a change
 EARLIER = 0.1  # of the time between two reports without a change
 QUIET = 3600.0  # seconds between two lines about a place that does not answer
-
-
-@dataclass
-class _Due:
-    """By the monotonic clock; None: not asked for."""
-
-    change: float | None = None
-    retry: float | None = None
 
 
 class ReportSender:
@@ -49,7 +40,9 @@ class ReportSender:
         self._every = every * (1.0 - EARLIER * share)
         self._begins = ticks() + self._wait  # a fleet whose power comes back does not write at once either
         self._key: object = None
-        self._due = _Due()
+        # When, by the monotonic clock; None: not asked for.
+        self._change_due: float | None = None
+        self._retry_due: float | None = None
         self._failures, self._logged = 0, -QUIET
 
     def passed(self, state: State) -> bool:
@@ -58,8 +51,8 @@ class ReportSender:
         if key == self._key:
             return False
         self._key = key
-        if self._due.change is None:
-            self._due.change = self._ticks() + self._wait
+        if self._change_due is None:
+            self._change_due = self._ticks() + self._wait
         return True
 
     def step(self) -> float | None:
@@ -67,7 +60,7 @@ class ReportSender:
         rest = self._rest()
         if rest > 0.0:
             return rest
-        self._due = _Due()
+        self._change_due = self._retry_due = None
         try:
             sent = self._reporting.send(unchanged=self._daily() <= 0.0)
         except ReconcilerError as error:
@@ -80,10 +73,10 @@ class ReportSender:
 
     def _rest(self) -> float:
         now = self._ticks()
-        if self._due.retry is not None:
-            return self._due.retry - now
-        if self._due.change is not None:
-            return self._due.change - now
+        if self._retry_due is not None:
+            return self._retry_due - now
+        if self._change_due is not None:
+            return self._change_due - now
         return max(self._daily(), self._begins - now)
 
     def _daily(self) -> float:
@@ -96,7 +89,7 @@ class ReportSender:
         self._failures += 1
         self._reporting.failed(f"{error.code}: {error}")
         wait = max(retry_after(self._failures), getattr(error, "delay", 0.0))
-        self._due = _Due(change=self._ticks(), retry=self._ticks() + wait)
+        self._change_due, self._retry_due = self._ticks(), self._ticks() + wait
         if self._ticks() - self._logged >= QUIET:
             self._logged = self._ticks()
             facts = {"code": error.code, "message": str(error), "hint": error.hint}
@@ -110,18 +103,3 @@ def _key(state: State) -> object:
     }
     verdicts = {name: [(one.gate, one.measure, one.status) for one in held] for name, held in state.verdicts.items()}
     return state.applied, state.attempted, conditions, verdicts, dict(state.sizes)
-
-
-class Reports:
-    """The sender and its thread."""
-
-    def __init__(self, sender: ReportSender) -> None:
-        self._sender = sender
-        self._thread = Background("reports", sender.step)
-
-    def passed(self, state: State) -> None:
-        if self._sender.passed(state):
-            self._thread.wake()
-
-    def close(self) -> None:
-        self._thread.close()

@@ -22,7 +22,7 @@ from reconciler.daemon.http.server import CannotListen, HttpServer
 from reconciler.daemon.loop import Loop
 from reconciler.daemon.notifications.notifications import Notifications
 from reconciler.daemon.notifications.sink import SinkContext, SinkTarget
-from reconciler.daemon.report_sender import DAILY, Reports, ReportSender
+from reconciler.daemon.report_sender import DAILY, ReportSender
 from reconciler.daemon.reporting import StepLog
 from reconciler.daemon.sd_notify import Service
 from reconciler.daemon.state import Board, Moment, State
@@ -168,7 +168,13 @@ def _report(reporting: Reporting, machine: Machine, identity: str, board: Board,
     settings = machine.traits.reports
     every = settings.every if settings is not None else DAILY
     sender = ReportSender(reporting, identity, splay=machine.traits.bandwidth.splay, every=every)
-    board.listen(stack.enter_context(contextlib.closing(Reports(sender))).passed)
+    thread = stack.enter_context(contextlib.closing(Background("reports", sender.step)))
+
+    def passed(state: State) -> None:
+        if sender.passed(state):
+            thread.wake()
+
+    board.listen(passed)
 
 
 @contextlib.contextmanager
