@@ -15,8 +15,8 @@ from reconciler.engine.machine import Machine
 from reconciler.fleet.inventory import Inventory
 from reconciler.host import durable
 from reconciler.machine_reports.place import ReportPlace
-from reconciler.machine_reports.select import is_git
-from reconciler.operations.report import Reporting, deliver, marks_of, place_of, signed_report
+from reconciler.machine_reports.select import is_git, open_place
+from reconciler.operations.report import Reporting, deliver, marks_of, signed_report
 from reconciler.operations.ring_reader import RingReader, ring_reader
 from reconciler.registry.signing_keys import SigningKey
 from reconciler.sources.git.runner import Credentials
@@ -28,7 +28,7 @@ def reporting_of(arguments: argparse.Namespace, machine: Machine, key: SigningKe
     if settings is None:
         return None
     git = git_credentials(arguments, settings)
-    place_of(settings, machine.traits.registries, git).close()
+    open_place(settings, machine.traits.registries, git).close()
     return Reporting(machine, settings, key, git)
 
 
@@ -40,7 +40,7 @@ def push_report(arguments: argparse.Namespace, machine: Machine, inventory: Inve
         raise UsageError("this machine has no place for reports", hint=hint)
     folder = machine.layout.at("sources", "reports")
     durable.make_folder(folder)
-    place = place_of(settings, machine.traits.registries, git_credentials(arguments, settings), folder)
+    place = open_place(settings, machine.traits.registries, git_credentials(arguments, settings), folder)
     try:
         deliver(place, signed_report(inventory, signing_key(arguments))[0], marks_of(inventory))
         return place.name
@@ -91,7 +91,7 @@ def read_settings(arguments: argparse.Namespace) -> ReportSettings | None:
 def place_to_read(arguments: argparse.Namespace, settings: ReportSettings) -> ReportPlace:
     """With the git credentials that the options name. Whoever calls closes it."""
     git = credentials_of(arguments) if is_git(settings.to) else None
-    return place_of(settings, configuration.traits().registries, git)
+    return open_place(settings, configuration.traits().registries, git)
 
 
 def _absolute(path: str | None) -> str:

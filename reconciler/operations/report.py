@@ -2,8 +2,6 @@
 
 from dataclasses import replace
 
-from reconciler.domain.errors import PermanentError
-from reconciler.domain.machine.registries import RegistrySettings
 from reconciler.domain.machine_report import ReportSettings
 from reconciler.engine.machine import Machine, open_machine
 from reconciler.fleet.inventory import Inventory
@@ -11,18 +9,15 @@ from reconciler.fleet.travelling import fingerprint, report_document
 from reconciler.host import durable
 from reconciler.host.clock import now as time_now
 from reconciler.host.clock import unix
-from reconciler.host.reading import read_whole
 from reconciler.machine_reports.folder import ENDING
 from reconciler.machine_reports.keys import entry_name
 from reconciler.machine_reports.place import ReportPlace, Sent, refusal_mark
-from reconciler.machine_reports.select import open_place, registry_settings
+from reconciler.machine_reports.select import open_place
 from reconciler.machine_reports.statement import sign_report
 from reconciler.operations.inventory import take_inventory
 from reconciler.registry.signing_keys import SigningKey
 from reconciler.sources.git.runner import Credentials
 from reconciler.state.progress import Reported, report_progress
-
-LONGEST_TOKEN = 4096  # bytes
 
 
 class Reporting:
@@ -77,7 +72,7 @@ class Reporting:
     def _opened(self) -> ReportPlace:
         folder = self._machine.layout.at("sources", "reports")
         durable.make_folder(folder)
-        return place_of(self._settings, self._machine.traits.registries, self._git, folder)
+        return open_place(self._settings, self._machine.traits.registries, self._git, folder)
 
 
 def reported_of(machine: Machine) -> Reported | None:
@@ -107,48 +102,3 @@ def signed_report(inventory: Inventory, key: SigningKey | None, *, above: int = 
     entry = entry_name(inventory.machine)
     signature = sign_report(data, entry + ENDING, said, key) if key is not None else None
     return Sent(entry=entry, data=data, signature=signature), counter
-
-
-def place_of(
-    settings: ReportSettings, registries: tuple[RegistrySettings, ...], git: Credentials | None, folder: str = ""
-) -> ReportPlace:
-    """`git` are credentials of the same server, where there are any. `folder` is for a writer. Raises UsageError and
-    ReconcilerError."""
-    return open_place(
-        settings.to,
-        registry=_account(settings, registries) if settings.to.startswith("oci") else None,
-        credentials=_credentials(settings, git or Credentials()),
-        folder=folder,
-        allow_file=settings.allow_file,
-    )
-
-
-def _account(settings: ReportSettings, registries: tuple[RegistrySettings, ...]) -> RegistrySettings | None:
-    """Its own, else that of a registry on the same host."""
-    if settings.credentials_file or settings.credentials_variable or settings.ca_file:
-        return replace(
-            registry_settings(settings.to, None),
-            credentials_file=settings.credentials_file,
-            credentials_variable=settings.credentials_variable,
-            ca_file=settings.ca_file,
-        )
-    host = registry_settings(settings.to, None).address.host
-    return next((one for one in registries if one.address.host == host), None)
-
-
-def _token(path: str) -> str:
-    """It is never shown."""
-    try:
-        token = read_whole(path, LONGEST_TOKEN).decode().strip()
-    except (OSError, ValueError):
-        token = ""
-    if not token or not token.isprintable():
-        raise PermanentError(f"{path} holds no token", hint="one line of printable characters", code="ReportsToken")
-    return token
-
-
-def _credentials(settings: ReportSettings, git: Credentials) -> Credentials:
-    if settings.token_file or settings.ssh_key:
-        token = _token(settings.token_file) if settings.token_file else ""
-        return Credentials(token=token, ssh_key=settings.ssh_key, known_hosts=settings.known_hosts or git.known_hosts)
-    return Credentials(token=git.token, ssh_key=git.ssh_key, known_hosts=settings.known_hosts or git.known_hosts)

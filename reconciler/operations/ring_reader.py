@@ -12,8 +12,8 @@ from reconciler.engine.machine import Machine
 from reconciler.host.clock import now
 from reconciler.machine_reports.keys import KeyFolder, entry_name
 from reconciler.machine_reports.place import refusal_mark
+from reconciler.machine_reports.select import open_place
 from reconciler.machine_reports.verify import judge
-from reconciler.operations.report import place_of
 from reconciler.planner.rollout import rings_by_name
 from reconciler.sources.git.runner import Credentials
 
@@ -38,7 +38,7 @@ class RingReader:
 
     def refusing(self, releases: Collection[str], machines: Collection[str]) -> Collection[str]:
         """By the marks in the place."""
-        place = place_of(self._settings, self._registries, self._git)
+        place = open_place(self._settings, self._registries, self._git)
         try:
             marks = place.marks()
         finally:
@@ -48,7 +48,7 @@ class RingReader:
     def read(self, machines: Iterable[str]) -> list[JudgedReport]:
         """By the names under which they are found, which are those of the keys too."""
         keys, moment = KeyFolder(self._settings.keys), now()
-        place = place_of(self._settings, self._registries, self._git)
+        place = open_place(self._settings, self._registries, self._git)
         try:
             found = (one for one in place.some(machines) if not one.why)
             return [_named(judge(one.entry, one.data, one.signature, keys, now=moment)) for one in found]

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from reconciler.cli.main import main
+from reconciler.domain.machine_report import ReportSettings
 from reconciler.host.clock import now
 from reconciler.machine_reports.folder import ReportFolder
 from reconciler.machine_reports.place import Sent
@@ -86,7 +87,7 @@ def test_reports_are_read_from_a_git_server_as_for_the_fleet(
     subprocess.run(["git", "init", "-q", "--bare", str(tmp_path / "fleet.git")], check=True)
     where, keys = f"file://{tmp_path}/fleet.git#machines", know(tmp_path / "keys", NAMES)
     data, signature = signed(machine("edge-1", generated=now()), tmp_path)
-    place = open_place(where, folder=str(tmp_path), allow_file=True)
+    place = open_place(ReportSettings(to=where, allow_file=True), folder=str(tmp_path))
     place.put(Sent(entry="edge-1", data=data, signature=signature))
     told = ["rollout", "status", "--reports", where, "--keys", keys, "-o", "json"]
     assert main([*told, "--allow-file"]) == 0

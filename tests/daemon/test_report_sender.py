@@ -12,7 +12,7 @@ from reconciler.daemon import report_sender
 from reconciler.daemon.report_sender import AFTER_CHANGE, DAILY, ReportSender
 from reconciler.daemon.state import Moment, State
 from reconciler.domain.errors import TemporaryError
-from reconciler.domain.machine_report import VERIFIED, JudgedReport
+from reconciler.domain.machine_report import VERIFIED, JudgedReport, ReportSettings
 from reconciler.engine.timetable import share_of
 from reconciler.host.clock import now
 from reconciler.machine_reports.keys import KeyFolder
@@ -149,5 +149,5 @@ def _wanted(tmp_path: Path) -> list[str]:
 
 def _only(tmp_path: Path) -> JudgedReport:
     keys = KeyFolder(know(tmp_path / "keys", ("edge-7",)))
-    (one,) = open_place(str(tmp_path / "reports")).each()
+    (one,) = open_place(ReportSettings(to=str(tmp_path / "reports"))).each()
     return judge(one.entry, one.data, one.signature, keys, now=now())

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from reconciler.domain.errors import ReconcilerError, TemporaryError, UsageError
+from reconciler.domain.machine_report import ReportSettings
 from reconciler.machine_reports import place
 from reconciler.machine_reports.folder import ReportFolder
 from reconciler.machine_reports.git_branch import ReportBranch
@@ -56,7 +57,7 @@ def opened(where: str, tmp_path: Path) -> Iterator[Opener]:
         folder = tmp_path / f"writer-{writer}" if writer else None
         if folder:
             folder.mkdir(exist_ok=True)
-        places.append(open_place(where, folder=str(folder or ""), allow_file=True))
+        places.append(open_place(ReportSettings(to=where, allow_file=True), folder=str(folder or "")))
         return places[-1]
 
     yield open_as
@@ -194,7 +195,7 @@ def test_a_copy_of_a_branch_that_rots_is_made_anew(opened: Opener, tmp_path: Pat
 def test_tags_come_page_by_page(page: int, origins: dict[str, str], tmp_path: Path) -> None:
     for name, origin in origins.items():
         repository = f"fleet/pages{page}"
-        place = open_place(f"oci+{origin}/{repository}", folder=str(tmp_path))
+        place = open_place(ReportSettings(to=f"oci+{origin}/{repository}"), folder=str(tmp_path))
         client = client_of(origin, repository=repository)
         assert list(client.tags(page=page)) == []
         for machine_name in ("a", "b", "c"):
@@ -209,7 +210,7 @@ def test_tags_come_page_by_page(page: int, origins: dict[str, str], tmp_path: Pa
 )
 def test_a_place_that_is_not_there_is_one_clear_error(where: str, tmp_path: Path) -> None:
     where = str(tmp_path / where) if "://" not in where else where
-    place = open_place(where, folder=str(tmp_path), allow_file=True)
+    place = open_place(ReportSettings(to=where, allow_file=True), folder=str(tmp_path))
     if isinstance(place, ReportTags):
         place._client.session.tries = 1
     for ask in (lambda: place.put(_sent("edge-7", tmp_path)), lambda: list(place.each())):
@@ -230,7 +231,7 @@ def test_a_place_that_is_not_there_is_one_clear_error(where: str, tmp_path: Path
     ],
 )
 def test_a_place_is_known_by_its_form(where: str, kind: type) -> None:
-    place = open_place(where)
+    place = open_place(ReportSettings(to=where))
     assert isinstance(place, kind)
     place.close()
 
@@ -240,5 +241,5 @@ def test_a_place_is_known_by_its_form(where: str, kind: type) -> None:
 )
 def test_what_is_no_place_is_refused(where: str) -> None:
     with pytest.raises(UsageError) as caught:
-        open_place(where)
+        open_place(ReportSettings(to=where))
     assert ":b@" not in str(caught.value)

@@ -11,10 +11,10 @@ from reconciler.domain.machine_report import REJECTED, VERIFIED, RefusedRelease,
 from reconciler.fleet.inventory_form import read_inventory
 from reconciler.host.clock import now, unix
 from reconciler.machine_reports.keys import KeyFolder
+from reconciler.machine_reports.select import open_place
 from reconciler.machine_reports.verify import judge
 from reconciler.operations import report
-from reconciler.operations.report import Reporting, place_of
-from reconciler.sources.git.runner import Credentials
+from reconciler.operations.report import Reporting
 from tests.at_rest import opened
 from tests.machine import TestMachine
 from tests.machine_reports import documents
@@ -124,7 +124,7 @@ def test_the_account_of_a_registry_on_the_same_host_is_used(tmp_path: Path) -> N
         if (address := read_address(f"https://{host}/acme/models"))
     ]
     for host, account in (("ghcr.io", True), ("third.example", False)):
-        place = place_of(ReportSettings(to=f"oci://{host}/acme/fleet"), tuple(known), Credentials())
+        place = open_place(ReportSettings(to=f"oci://{host}/acme/fleet"), known)
         assert bool(place._settings.credentials_file) == account  # type: ignore[attr-defined]
         place.close()
 
