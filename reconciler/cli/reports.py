@@ -12,12 +12,12 @@ from reconciler.cli.signing import signing_key
 from reconciler.domain.errors import UsageError
 from reconciler.domain.machine_report import ReportSettings
 from reconciler.engine.machine import Machine
+from reconciler.engine.rollouts.ring_reader import RingReader, ring_reader
 from reconciler.fleet.inventory import Inventory
 from reconciler.host import durable
 from reconciler.machine_reports.place import ReportPlace
 from reconciler.machine_reports.select import is_git, open_place
 from reconciler.operations.report import Reporting, deliver, marks_of, signed_report
-from reconciler.operations.ring_reader import RingReader, ring_reader
 from reconciler.registry.signing_keys import SigningKey
 from reconciler.sources.git.runner import Credentials
 

@@ -7,7 +7,7 @@ from reconciler.backends.protocol import ServingRuntime
 from reconciler.conversion.client.converter import Converter
 from reconciler.domain.changes import Change
 from reconciler.domain.plan import Outcome
-from reconciler.engine.rollouts.ring_reports import ReportReader
+from reconciler.engine.rollouts.ring_reader import RingReader
 
 
 class Reporter:
@@ -39,7 +39,7 @@ class Options:
     cage: str = "auto"
     retry: bool = False
     token_files: Mapping[str, str] = field(default_factory=dict)
-    reports: ReportReader | None = None
+    reports: RingReader | None = None
     converter_module: str = ""
     make_converter: Callable[[], Converter] | None = None
     make_runtime: Callable[[str, str, str], ServingRuntime] | None = None  # (catalog, scratch, log)

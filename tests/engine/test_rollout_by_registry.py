@@ -16,8 +16,8 @@ from reconciler.engine.options import Reporter
 from reconciler.engine.pass_result import PassResult
 from reconciler.engine.reconciler import run_pass
 from reconciler.engine.rollouts import ring_reports
+from reconciler.engine.rollouts.ring_reader import ring_reader
 from reconciler.operations.report import Reporting
-from reconciler.operations.ring_reader import ring_reader
 from reconciler.sources.manifests import load
 from tests.crash.stand_ins import StandInFoundry, options
 from tests.machine import TestMachine

@@ -413,7 +413,7 @@ MUTANTS = (
     _("who says to refuse it and was not read opens no ring", _ROLLOUT),
     _("a look is about the release", _ROLLOUT_GATE, "is_about = True"),
     _("only a verified report counts", _ROLLOUT_GATE, "is_verified = True"),
-    _("a report speaks for its own machine", "tests/operations/test_ring_reader.py"),
+    _("a report speaks for its own machine", "tests/engine/test_ring_reader.py"),
     _("going back to what served here waits for no ring", _ROLLOUT_GATE, "return True"),
     # When, and how much
     _("nothing comes beyond the daily budget", _TRAFFIC),

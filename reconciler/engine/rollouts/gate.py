@@ -17,7 +17,8 @@ from reconciler.domain.reasons import Reason
 from reconciler.domain.recorded import Recorded
 from reconciler.domain.rollout import Rollout, RolloutMemory, WatchedRelease
 from reconciler.engine.machine import Machine, machine_labels, machine_name
-from reconciler.engine.rollouts.ring_reports import NO_READER, NOT_ASKED, Look, ReportReader, RingReports
+from reconciler.engine.rollouts.ring_reader import RingReader
+from reconciler.engine.rollouts.ring_reports import NO_READER, NOT_ASKED, Look, RingReports
 from reconciler.host.clock import text_of
 from reconciler.machine_reports.keys import entry_name
 from reconciler.manifests.parsed import Parsed
@@ -77,7 +78,7 @@ class RolloutGate:
         name: str,
         labels: Callable[[], Mapping[str, str]],
         stored: Stored[RolloutMemory],
-        reader: ReportReader | None = None,
+        reader: RingReader | None = None,
         *,
         wake: Callable[[], None] | None = None,
         ticks: Callable[[], float] = time.monotonic,
@@ -193,10 +194,7 @@ class RolloutGate:
 
 
 def rollout_gate(
-    machine: Machine,
-    reader: ReportReader | None = None,
-    wake: Callable[[], None] | None = None,
-    why_not: str = NO_READER,
+    machine: Machine, reader: RingReader | None = None, wake: Callable[[], None] | None = None, why_not: str = NO_READER
 ) -> RolloutGate:
     return RolloutGate(
         entry_name(machine_name(machine)),

@@ -11,13 +11,13 @@ import threading
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Protocol
 
 from reconciler.domain.backoff import Backoff, spread
 from reconciler.domain.errors import ReconcilerError
 from reconciler.domain.machine_report import VERIFIED, JudgedReport, MachineReport
 from reconciler.domain.rollout import Rollout
 from reconciler.engine import log
+from reconciler.engine.rollouts.ring_reader import RingReader
 from reconciler.engine.timetable import share_of
 from reconciler.planner.rollout import ring_of
 
@@ -26,27 +26,6 @@ MOST_UNDECIDED = 500  # machines whose ring only their labels decide, where no i
 AGAIN = Backoff(first=60.0, longest=3600.0)  # after a source that did not answer
 SOONEST, LATEST = 30.0, 6 * 3600.0  # seconds between two looks at a ring
 FIRST, LAST = 1 / 64, 1 / 4  # of its soak: twice as long each time, so that what it begins to serve is seen soon
-
-
-class ReportReader(Protocol):
-    """Where the reports of a fleet are read. Each call may raise a ReconcilerError."""
-
-    def names(self) -> Collection[str]:
-        """The machines that are known: those whose keys are."""
-        ...
-
-    def rings(self, rollout: Rollout) -> Mapping[str, int]:
-        """Of these, the ring of each by its name (planner.rollout.rings_by_name)."""
-        ...
-
-    def refusing(self, releases: Collection[str], machines: Collection[str]) -> Collection[str]:
-        """Of these machines, those that say to refuse one of these releases, found by one listing. Only an index: what
-        a report says decides."""
-        ...
-
-    def read(self, machines: Iterable[str]) -> list[JudgedReport]:
-        """Of those that are there."""
-        ...
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,7 +69,7 @@ class RingReports:
 
     def __init__(
         self,
-        reader: ReportReader | None,
+        reader: RingReader | None,
         identity: str,
         *,
         wake: Callable[[], None] | None = None,

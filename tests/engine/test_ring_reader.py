@@ -6,10 +6,10 @@ import pytest
 
 from reconciler.domain.errors import TemporaryError
 from reconciler.domain.machine_report import ReportSettings
+from reconciler.engine.rollouts.ring_reader import RingReader
 from reconciler.machine_reports.folder import ReportFolder
 from reconciler.machine_reports.keys import entry_name
 from reconciler.machine_reports.place import Sent
-from reconciler.operations.ring_reader import RingReader
 from tests.machine_reports.documents import know, machine, signed
 
 NAMES = ("edge-1", "edge-2", "edge-3", "EDGE-4")

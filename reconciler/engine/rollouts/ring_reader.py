@@ -19,7 +19,8 @@ from reconciler.sources.git.runner import Credentials
 
 
 class RingReader:
-    """Opens the place for each look. A machine is known by its key: NAME.pub in the folder of keys."""
+    """Opens the place for each look. A machine is known by its key: NAME.pub in the folder of keys. Each call may raise
+    a ReconcilerError."""
 
     def __init__(
         self, settings: ReportSettings, registries: tuple[RegistrySettings, ...], git: Credentials | None = None
@@ -27,6 +28,7 @@ class RingReader:
         self._settings, self._registries, self._git = settings, registries, git
 
     def names(self) -> Collection[str]:
+        """The machines that are known."""
         try:
             return KeyFolder(self._settings.keys).listed()
         except OSError as error:
@@ -34,10 +36,12 @@ class RingReader:
             raise TemporaryError(message, hint="`keys` below `reports`, docs/fleet.md", code="KeysUnreadable") from None
 
     def rings(self, rollout: Rollout) -> Mapping[str, int]:
+        """Of these, the ring of each by its name."""
         return rings_by_name(rollout, self.names())
 
     def refusing(self, releases: Collection[str], machines: Collection[str]) -> Collection[str]:
-        """By the marks in the place."""
+        """Of these machines, those that say to refuse one of these releases, by the marks in the place. Only an index:
+        what a report says decides."""
         place = open_place(self._settings, self._registries, self._git)
         try:
             marks = place.marks()
@@ -46,7 +50,7 @@ class RingReader:
         return {one for one in machines if any(refusal_mark(release, one) in marks for release in releases)}
 
     def read(self, machines: Iterable[str]) -> list[JudgedReport]:
-        """By the names under which they are found, which are those of the keys too."""
+        """Of those that are there, by the names under which they are found, which are those of the keys too."""
         keys, moment = KeyFolder(self._settings.keys), now()
         place = open_place(self._settings, self._registries, self._git)
         try:
