@@ -8,7 +8,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from reconciler.reports.machine.view import DaemonFacts, DeclaredModel, DiskUse, MachineFacts, Standing
+from reconciler.reports.machine.view import DaemonFacts, DiskUse, MachineFacts, Standing
 
 NOW = "2026-01-31T09:30:00Z"
 COMMIT = "8f3c2a91d04be7765f0e12ab34cd56ef78901234"
@@ -242,24 +242,26 @@ def machine_facts(t: Text = same, *, events_shown: int = 12, **changes: Any) -> 
         histories=[history(t)],
         events=events(t, events_shown),
         declared=[
-            DeclaredModel(
-                name=t("capitals"),
-                file=t("manifests/capitals.yaml"),
-                line=1,
-                text=t(MANIFEST),
-                template_origin=t("preset chatml"),
-                template=t("{% for m in messages %}{{ m.content }}{% endfor %}"),
-                rendered=t(RENDERED),
-            ),
-            DeclaredModel(
-                name=t("qwen-2.5"),
-                file=t("manifests/qwen.yaml"),
-                line=1,
-                text=t(MANIFEST),
-                template_origin="source",
-                template="",
-                reason=t("its own template is known when the source is here"),
-            ),
+            {
+                "name": t("capitals"),
+                "file": t("manifests/capitals.yaml"),
+                "line": 1,
+                "text": t(MANIFEST),
+                "templateOrigin": t("preset chatml"),
+                "template": t("{% for m in messages %}{{ m.content }}{% endfor %}"),
+                "rendered": t(RENDERED),
+                "reason": "",
+            },
+            {
+                "name": t("qwen-2.5"),
+                "file": t("manifests/qwen.yaml"),
+                "line": 1,
+                "text": t(MANIFEST),
+                "templateOrigin": "source",
+                "template": "",
+                "rendered": "",
+                "reason": t("its own template is known when the source is here"),
+            },
         ],
         benchmark=measured(),
     )

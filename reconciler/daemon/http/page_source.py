@@ -6,7 +6,6 @@ takes no more than a twentieth of a core, however many models there are.
 """
 
 import os
-import shutil
 import threading
 import time
 from collections import deque
@@ -27,13 +26,12 @@ from reconciler.engine.job import who_works
 from reconciler.engine.pass_result import PassResult
 from reconciler.gates.judgement import judge_release
 from reconciler.host.clock import now, text_of
-from reconciler.host.disk_usage import bytes_below
+from reconciler.host.disk_usage import bytes_below, disk_free, disk_total
 from reconciler.reports.benchmark.drawing import is_plain
 from reconciler.reports.history import history_view
 from reconciler.reports.machine.view import (
     MOST_EVENTS,
     DaemonFacts,
-    DeclaredModel,
     DiskUse,
     MachineFacts,
     Standing,
@@ -190,7 +188,7 @@ class PageSource:
             )
             yield view | {"damaged": os.path.join("history", f"{variant}.json") in damaged}
 
-    def _declared(self, state: State, seen: PassResult | None) -> list[DeclaredModel]:
+    def _declared(self, state: State, seen: PassResult | None) -> list[View]:
         parsed = state.declared
         if parsed is None:
             return []
@@ -277,6 +275,5 @@ def _stamp(path: str) -> tuple[int, int]:
 def _disk(root: str) -> tuple[int, int]:
     """Bytes that are free, and all of them; zeros where that cannot be known."""
     with suppress(OSError):
-        usage = shutil.disk_usage(root)
-        return usage.free, usage.total
+        return disk_free(root), disk_total(root)
     return 0, 0

@@ -59,24 +59,10 @@ class DaemonFacts:
 
 
 @dataclass(frozen=True, kw_only=True)
-class DeclaredModel:
-    """What git declares of one model, as it was written, and its chat template: as written, and of one conversation
-    what the model reads. `reason` says why that is not known."""
-
-    name: str
-    file: str
-    line: int
-    text: str
-    template_origin: str
-    template: str
-    rendered: str = ""
-    reason: str = ""
-
-
-@dataclass(frozen=True, kw_only=True)
 class MachineFacts:
     """All that the view is made of. `status` is that of reports.status, with `working`; `plan` of reports.view,
-    `histories` of reports.history; `benchmark` is what `reconciler bench` left (reports.benchmark.page), if ever."""
+    `histories` of reports.history, `declared` of declared_models; `benchmark` is what `reconciler bench` left
+    (reports.benchmark.page), if ever."""
 
     daemon: DaemonFacts
     standing: Standing
@@ -85,7 +71,7 @@ class MachineFacts:
     disk: DiskUse
     histories: Sequence[Shown] = ()
     events: Sequence[Shown] = ()
-    declared: Sequence[DeclaredModel] = ()
+    declared: Sequence[Shown] = ()
     benchmark: Shown | None = None
     not_known: str = ""  # why there is no plan yet
 
@@ -113,7 +99,7 @@ def machine_view(facts: MachineFacts) -> View:
         "history": list(facts.histories),
         "events": [_event(one) for one in list(facts.events)[-MOST_EVENTS:][::-1]],
         "disk": camel_view(facts.disk) | {"scrub": facts.status["scrub"]},
-        "declared": [camel_view(one) for one in facts.declared],
+        "declared": list(facts.declared),
         "benchmark": facts.benchmark,
     }
 
@@ -163,28 +149,29 @@ def declared_models(
     files: Mapping[str, bytes],
     templates: Mapping[str, tuple[str, str]],
     rendered: Mapping[str, tuple[str, str]],
-) -> list[DeclaredModel]:
-    """`files` are manifests by the name that models know them by; `templates` are origin and text by model; `rendered`
-    are, by the text of a template, what it renders and why it does not."""
-    return [
-        DeclaredModel(
-            name=one.name,
-            file=one.file,
-            line=one.line,
-            text=document_at(files.get(one.file, b"").decode("utf-8", "replace"), one.line),
-            template_origin=templates.get(one.name, (one.template.origin, ""))[0],
-            template=templates.get(one.name, ("", one.template.jinja or ""))[1],
-            **dict(zip(("rendered", "reason"), _rendered(one, templates, rendered), strict=True)),
+) -> list[View]:
+    """What git declares of each model, as it was written, and its chat template: as written, and of one conversation
+    what the model reads; `reason` says why that is not known. `files` are manifests by the name that models know them
+    by; `templates` are origin and text by model; `rendered` are, by the text of a template, what it renders and why it
+    does not."""
+    views: list[View] = []
+    for one in models:
+        origin, template = templates.get(one.name, (one.template.origin, one.template.jinja or ""))
+        not_known = "" if template else "its own template is known when the source is here"
+        conversation, reason = rendered.get(template, ("", not_known))
+        views.append(
+            {
+                "name": one.name,
+                "file": one.file,
+                "line": one.line,
+                "text": document_at(files.get(one.file, b"").decode("utf-8", "replace"), one.line),
+                "templateOrigin": origin,
+                "template": template,
+                "rendered": conversation,
+                "reason": reason,
+            }
         )
-        for one in models
-    ]
-
-
-def _rendered(
-    model: Model, templates: Mapping[str, tuple[str, str]], rendered: Mapping[str, tuple[str, str]]
-) -> tuple[str, str]:
-    text = templates.get(model.name, ("", model.template.jinja or ""))[1]
-    return rendered.get(text, ("", "its own template is known when the source is here" if not text else ""))
+    return views
 
 
 def document_at(text: str, line: int) -> str:
