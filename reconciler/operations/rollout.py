@@ -79,9 +79,8 @@ def candidates(found: tuple[CandidateProgress, ...], model: str = "") -> tuple[s
 
 @dataclass(frozen=True, kw_only=True)
 class Edited:
-    """A file as it is and as it is to be. `file` is as people name it."""
+    """A file as it is and as it is to be."""
 
-    path: str
     file: str
     before: str
     after: str
@@ -92,37 +91,31 @@ class Edited:
         return "".join(difflib.unified_diff(before, after, f"a/{self.file}", f"b/{self.file}"))
 
 
-def edited(rollout: Rollout, folder: str, edits: Iterable[Edit]) -> Edited:
-    """`folder` is where names of files begin. The new text is checked by the caller, which parses it."""
-    path = os.path.join(folder, rollout.file)
-    before = after = read_whole(path).decode()
+def edited(rollout: Rollout, edits: Iterable[Edit]) -> Edited:
+    before = after = read_whole(rollout.file).decode()
     for edit in edits:
         after = edit(after, rollout.file)
-    return Edited(path=path, file=rollout.file, before=before, after=after)
-
-
-def write(one: Edited) -> None:
-    durable.write_file(one.path, one.after.encode())
+    return Edited(file=rollout.file, before=before, after=after)
 
 
 def commit(one: Edited, message: str) -> str:
     """Commit that file alone, with the user's own git in the user's own clone: their name, hooks and signature. Returns
     the commit. Raises PermanentError; then the file is as it was."""
-    if _git(one, "status", "--porcelain", "--", os.path.basename(one.path)):
+    if _git(one, "status", "--porcelain", "--", os.path.basename(one.file)):
         raise UsageError(
             f"{one.file} has changes that are not committed", hint="commit or undo them first, or --dry-run"
         )
-    write(one)
+    durable.write_file(one.file, one.after.encode())
     try:
-        _git(one, "commit", "--quiet", "-m", message, "--", os.path.basename(one.path))
+        _git(one, "commit", "--quiet", "-m", message, "--", os.path.basename(one.file))
     except PermanentError:
-        durable.write_file(one.path, one.before.encode())
+        durable.write_file(one.file, one.before.encode())
         raise
     return _git(one, "rev-parse", "HEAD")[:12]
 
 
 def _git(one: Edited, *arguments: str) -> str:
-    command = ["git", "-C", os.path.dirname(os.path.abspath(one.path)), *arguments]
+    command = ["git", "-C", os.path.dirname(os.path.abspath(one.file)), *arguments]
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=GIT_TIME, check=False)
     except (OSError, subprocess.TimeoutExpired) as error:

@@ -73,8 +73,7 @@ def run(arguments: argparse.Namespace) -> int:
     if rollout.broken:
         show_problems([one for one in parsed.problems if one.file == rollout.file])
         return ERROR
-    change = edited(rollout, "", _edits(arguments, parsed, rollout))
-    return _written(arguments, change)
+    return _written(arguments, edited(rollout, _edits(arguments, parsed, rollout)))
 
 
 def _status(arguments: argparse.Namespace, parsed: Parsed) -> int:
@@ -102,27 +101,18 @@ def _fleet(arguments: argparse.Namespace) -> FleetReports | None:
 
 
 def _edits(arguments: argparse.Namespace, parsed: Parsed, rollout: Rollout) -> list[Edit]:
-    name = rollout.name
     if arguments.action in ("pause", "resume"):
-        paused = arguments.action == "pause"
-        return [partial(_flagged, name=name, value=paused)]
+        return [partial(with_flag, name=rollout.name, field="paused", value=arguments.action == "pause")]
     if arguments.ring and arguments.ring not in [ring.name for ring in rollout.rings]:
         known = [ring.name for ring in rollout.rings]
         raise UsageError(f"there is no ring {arguments.ring}", hint=nearest(arguments.ring, known) or ", ".join(known))
     releases = arguments.release or _wanted(arguments, parsed, rollout)
+    items: list[Item]
     if arguments.action == "promote":
-        items: list[Item] = [Promotion(release=one, ring=arguments.ring or "") for one in releases]
+        field, items = "promoted", [Promotion(release=one, ring=arguments.ring or "") for one in releases]
     else:
-        items = [Abortion(release=one, reason=arguments.reason or "aborted") for one in releases]
-    return [partial(_listed, name=name, item=one) for one in items]
-
-
-def _flagged(text: str, file: str, *, name: str, value: bool) -> str:
-    return with_flag(text, file, name, "paused", value)
-
-
-def _listed(text: str, file: str, *, name: str, item: Item) -> str:
-    return with_item(text, file, name, "promoted" if isinstance(item, Promotion) else "aborted", item)
+        field, items = "aborted", [Abortion(release=one, reason=arguments.reason or "aborted") for one in releases]
+    return [partial(with_item, name=rollout.name, field=field, item=one) for one in items]
 
 
 def _wanted(arguments: argparse.Namespace, parsed: Parsed, rollout: Rollout) -> tuple[str, ...]:
