@@ -55,7 +55,7 @@ from reconciler.manifests.parsed import Parsed
 from reconciler.planner.prune import plan_unused, plan_unused_artifacts
 
 
-class Reconciler:
+class Reconciler(contextlib.AbstractContextManager["Reconciler"]):
     """The caller holds the lock. `wake` is called from the threads of jobs when there is something to take in. `asked`:
     a user waits for the result, so back-offs from before are ignored, and child processes stay until `close`. `turns`
     let others of the fleet go first."""
@@ -115,9 +115,6 @@ class Reconciler:
                     Steps(self._reporter, outcomes).cancelled(job.change, job.context, STOPPED)
                 last = self._snapshot(self._declared)
                 self._record(self._declared, last.plan, last, outcomes)
-
-    def __enter__(self) -> "Reconciler":
-        return self
 
     def __exit__(self, *_: object) -> None:
         self.close()

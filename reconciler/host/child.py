@@ -65,7 +65,7 @@ class ChildSilent(ChildTimedOut):
     """It sent neither an event nor its reply for too long."""
 
 
-class Child:
+class Child(contextlib.AbstractContextManager["Child"]):
     """Started at once; a module that cannot run says so in the first call. `environment` is all it gets."""
 
     def __init__(
@@ -137,9 +137,6 @@ class Child:
         self._reader.join(timeout=1.0)
         if not self._reader.is_alive():
             _close_quietly(self._process.stdout)
-
-    def __enter__(self) -> "Child":
-        return self
 
     def __exit__(self, *_: object) -> None:
         self.close()

@@ -18,7 +18,7 @@ POLL = 15.0  # seconds between two questions for what another builder works on
 TRIES = 2  # of each request: without a claim the work goes on too
 
 
-class BuildClaims:
+class BuildClaims(contextlib.AbstractContextManager["BuildClaims"]):
     """A context manager: what is claimed is given back at its end. `waiting` are the claims of others by build key."""
 
     def __init__(self, machine: Machine, say: Callable[[str], None]) -> None:
@@ -29,9 +29,6 @@ class BuildClaims:
         self._ours: set[str] = set()
         self._asked: dict[str, float] = {}  # when, by build key
         self.waiting: dict[str, BuildClaim] = {}
-
-    def __enter__(self) -> "BuildClaims":
-        return self
 
     def __exit__(self, *_: object) -> None:
         self._opened.close()

@@ -19,16 +19,13 @@ DEPTH = 2  # a signature of the numbers of an artifact
 _WRONG_FORM = (ValueError, LookupError, TypeError, AttributeError)
 
 
-class RegistrySupply:
+class RegistrySupply(contextlib.AbstractContextManager["RegistrySupply"]):
     """A context manager: what was opened stays open until it ends. `warn` gets what could not be asked."""
 
     def __init__(self, registries: Sequence[RegistrySettings], warn: Callable[[str], None]) -> None:
         self._registries, self._warn = registries, warn
         self._stack = contextlib.ExitStack()
         self._opened: dict[str, OpenRegistry] = {}
-
-    def __enter__(self) -> "RegistrySupply":
-        return self
 
     def __exit__(self, *_: object) -> None:
         self._stack.close()

@@ -11,7 +11,7 @@ import re
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import BinaryIO, Protocol
+from typing import BinaryIO, Protocol, Self
 
 from urllib3.response import BaseHTTPResponse
 
@@ -62,6 +62,9 @@ class CancellableSource:
     """Of each `RemoteSource` that downloads in this process: what is asked of its downloads. Any thread may cancel."""
 
     _cancelled = False
+
+    def __enter__(self) -> Self:
+        return self
 
     def held(self, target: str) -> int:
         return size_of(target)

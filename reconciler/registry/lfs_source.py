@@ -8,7 +8,7 @@ A `RemoteSource`: its revision is the tree of the folder, which never moves. Byt
 import contextlib
 import os
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any, Self
+from typing import Any
 from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
@@ -38,9 +38,6 @@ class LfsModels(CancellableSource):
     def __init__(self, mirror: str, token: str = "", ca_file: str = "", *, silence: float = SILENCE) -> None:
         self._mirror, self._token, self._ca_file, self._silence = mirror, token, ca_file, silence
         self._sessions: dict[str, LfsSession] = {}
-
-    def __enter__(self) -> Self:
-        return self
 
     def __exit__(self, *_: object) -> None:
         for one in self._sessions.values():

@@ -9,7 +9,7 @@ stopped.
 import json
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
-from typing import Any, Self
+from typing import Any
 
 from reconciler.domain.errors import PermanentError
 from reconciler.domain.machine.bandwidth import PIECE
@@ -38,9 +38,6 @@ class OciModels(CancellableSource):
     def __init__(self, known: tuple[RegistrySettings, ...] = (), auth_file: str = "") -> None:
         self._known, self._auth_file = known, auth_file
         self._opened: dict[str, OpenRegistry] = {}
-
-    def __enter__(self) -> Self:
-        return self
 
     def __exit__(self, *_: object) -> None:
         for one in self._opened.values():

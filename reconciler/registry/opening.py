@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
 from reconciler.domain.machine.registries import RegistryAddress, RegistrySettings
@@ -14,7 +15,7 @@ MIRROR_TRIES = 2  # the registry itself is the next one to ask
 
 
 @dataclass(frozen=True)
-class OpenRegistry:
+class OpenRegistry(AbstractContextManager["OpenRegistry"]):
     """A context manager. `places` are the mirrors, in order, and the registry."""
 
     registry: RegistryClient
@@ -23,9 +24,6 @@ class OpenRegistry:
     @property
     def places(self) -> tuple[RegistryClient, ...]:
         return (*self.mirrors, self.registry)
-
-    def __enter__(self) -> "OpenRegistry":
-        return self
 
     def __exit__(self, *_: object) -> None:
         self.registry.session.close()

@@ -37,7 +37,7 @@ CONVERSATION = (
 _MODULE = "reconciler.templates.render_worker"
 
 
-class Renderer:
+class Renderer(contextlib.AbstractContextManager["Renderer"]):
     """One child at a time. `tokenizers`: the child is to load that package, for `count`."""
 
     def __init__(self, *, tokenizers: bool = False) -> None:
@@ -126,9 +126,6 @@ class Renderer:
         if self._child is not None:
             self._child.close()
             self._child = None
-
-    def __enter__(self) -> "Renderer":
-        return self
 
     def __exit__(self, *_: object) -> None:
         self.close()

@@ -47,7 +47,7 @@ DEFAULT_LIMITS = TimeLimits()
 
 
 @dataclass(eq=False)
-class Foundry:
+class Foundry(contextlib.AbstractContextManager["Foundry"]):
     """As ServingRuntime. `confined`: its child reads foreign models, so it runs without network and privileges where
     the system can do that (host.confine)."""
 
@@ -249,9 +249,6 @@ class Foundry:
                 self._child.close()  # it may take seconds to end by itself: until then `kill` still finds it
         finally:
             self._child = None
-
-    def __enter__(self) -> "Foundry":
-        return self
 
     def __exit__(self, *_: object) -> None:
         self.close()

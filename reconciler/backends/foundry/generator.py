@@ -5,6 +5,7 @@ import ctypes
 import json
 import os
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from typing import Any
 
 from reconciler.backends.foundry.native import Native
@@ -16,7 +17,7 @@ _SEARCH = {"min_length": 0, "num_beams": 1, "repetition_penalty": 1, "no_repeat_
 _NEVER = -1e4  # a logit
 
 
-class LoadedModel:
+class LoadedModel(AbstractContextManager["LoadedModel"]):
     """Of a served folder. A text may hold what ends an answer, so `end` does that here: a token that is in no text.
     `decoder` is laid over the configuration's. Raises PermanentError in the runtime's own words."""
 
@@ -30,14 +31,11 @@ class LoadedModel:
         finally:
             self.native.plain("OgaDestroyConfig")(config)
 
-    def __enter__(self) -> "LoadedModel":
-        return self
-
     def __exit__(self, *_: object) -> None:
         self.native.plain("OgaDestroyModel")(self.made)
 
 
-class Generator:
+class Generator(AbstractContextManager["Generator"]):
     """Greedy, of at most `length` tokens."""
 
     def __init__(self, model: LoadedModel, length: int) -> None:
@@ -50,9 +48,6 @@ class Generator:
             self._made = self._native.made("OgaCreateGenerator", model.made, parameters)
         finally:
             self._native.plain("OgaDestroyGeneratorParams")(parameters)
-
-    def __enter__(self) -> "Generator":
-        return self
 
     def __exit__(self, *_: object) -> None:
         self._native.plain("OgaDestroyGenerator")(self._made)
