@@ -145,5 +145,4 @@ class JudgedReport:
     entry: str
     standing: Standing
     why: str = ""
-    key_id: str = ""
     report: MachineReport | None = None

@@ -1,8 +1,8 @@
 """What a report is worth: read strictly, its signature compared with the machine's key, and its counter with the newest
 that was seen of this machine. One that is worth nothing harms no other.
 
-    judged = judge("edge-7", data, signature, keys, seen={"edge-7": 1790000000}, now=now(), longest=86400)
-    if judged.standing == VERIFIED: ...judged.report
+    read = read_report("edge-7", data, signature, keys, seen={"edge-7": 1790000000}, now=now(), longest=86400)
+    if read.judged.standing == VERIFIED: ...read.judged.report
 """
 
 import os
@@ -47,21 +47,6 @@ class ReadReport:
     public: bytes = b""
 
 
-def judge(
-    entry: str,
-    data: bytes,
-    signature: bytes | None,
-    keys: KeyFolder,
-    *,
-    seen: Mapping[str, int] = NOTHING_SEEN,
-    now: str,
-    longest: float | None = None,
-) -> JudgedReport:
-    """`seen` is the highest order (`order_of`) of each machine so far; `longest` the age that is accepted, in seconds,
-    None for any."""
-    return read_report(entry, data, signature, keys, seen=seen, now=now, longest=longest).judged
-
-
 def read_report(
     entry: str,
     data: bytes,
@@ -72,6 +57,8 @@ def read_report(
     now: str,
     longest: float | None = None,
 ) -> ReadReport:
+    """`seen` is the highest order (`order_of`) of each machine so far; `longest` the age that is accepted, in seconds,
+    None for any."""
     try:
         inventory = read_inventory(data, entry)
     except InventoryInvalid as error:
@@ -82,12 +69,11 @@ def read_report(
         why = f"expected at most {LONGEST_REPORT} bytes, got {len(data)}"
         return ReadReport(judged=JudgedReport(entry=entry, standing=UNREADABLE, why=why))
     report = report_of(inventory)
-    signed = _signed(report, data, signature, keys)
-    standing, why = signed.standing, signed.why
+    standing, why, public = _signed(report, data, signature, keys)
     if standing == VERIFIED:
         standing, why = _fresh(report, seen, now, longest)
-    judged = JudgedReport(entry=entry, standing=standing, why=why, key_id=signed.key_id, report=report)
-    return ReadReport(judged=judged, inventory=inventory, public=signed.public)
+    judged = JudgedReport(entry=entry, standing=standing, why=why, report=report)
+    return ReadReport(judged=judged, inventory=inventory, public=public)
 
 
 def order_of(report: MachineReport) -> int:
@@ -95,46 +81,38 @@ def order_of(report: MachineReport) -> int:
     return report.counter or int(unix(report.generated) or 0)
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Signed:
-    standing: Standing
-    why: str = ""
-    key_id: str = ""
-    public: bytes = b""
-
-
-def _signed(report: MachineReport, data: bytes, signature: bytes | None, keys: KeyFolder) -> _Signed:
+def _signed(
+    report: MachineReport, data: bytes, signature: bytes | None, keys: KeyFolder
+) -> tuple[Standing, str, bytes]:
+    """What its signature makes of it, why, and the key that its statement names where none is known."""
     if signature is None:
-        return _Signed(standing=UNSIGNED, why="it has no signature")
+        return UNSIGNED, "it has no signature", b""
     try:
         envelope = bundle.read(signature)
         stated = read_statement(envelope.payload)
         key = keys.find(report.machine)
     except (NotABundle, NotAStatement) as error:
-        return _Signed(standing=FORGED, why=f"its signature does not count: {error}")
+        return FORGED, f"its signature does not count: {error}", b""
     except KeyUnusable as error:
         where = os.path.join(keys.folder, "")  # what a page shows tells nothing of the disk of whoever made it
-        return _Signed(standing=UNKNOWN_KEY, why=str(error).replace(where, ""))
+        return UNKNOWN_KEY, str(error).replace(where, ""), b""
     # guard: a report's signature is about its bytes
     if digests.of_bytes(data) not in stated.digests:
-        return _Signed(standing=FORGED, why="its signature is about another report", key_id=envelope.key_id)
+        return FORGED, "its signature is about another report", b""
     if key is None:
         known = f"there is no key {os.path.basename(keys.path(report.machine))}"
-        why = known if keys.folder else "no keys of machines were given"
-        return _Signed(standing=UNKNOWN_KEY, why=why, key_id=envelope.key_id, public=stated.public)
-    return _by(key, envelope)
+        return UNKNOWN_KEY, known if keys.folder else "no keys of machines were given", stated.public
+    return *_by(key, envelope), b""
 
 
-def _by(key: VerificationKey, envelope: Envelope) -> _Signed:
+def _by(key: VerificationKey, envelope: Envelope) -> tuple[Standing, str]:
     # guard: a report counts by its machine's own key
     if envelope.signed_by(key):
-        return _Signed(standing=VERIFIED, key_id=key.id)
+        return VERIFIED, ""
     name = os.path.basename(key.path)
     if envelope.key_id in key.names:
-        why = f"its signature is not one of {name} over these bytes"
-    else:
-        why = f"it is signed by another key ({envelope.key_id or 'without a name'}) than {name}"
-    return _Signed(standing=FORGED, why=why, key_id=envelope.key_id)
+        return FORGED, f"its signature is not one of {name} over these bytes"
+    return FORGED, f"it is signed by another key ({envelope.key_id or 'without a name'}) than {name}"
 
 
 def _fresh(report: MachineReport, seen: Mapping[str, int], now: str, longest: float | None) -> tuple[Standing, str]:

@@ -17,7 +17,7 @@ from reconciler.engine.timetable import share_of
 from reconciler.host.clock import now
 from reconciler.machine_reports.keys import KeyFolder
 from reconciler.machine_reports.select import open_place
-from reconciler.machine_reports.verify import judge, order_of
+from reconciler.machine_reports.verify import order_of, read_report
 from tests.at_rest import serve
 from tests.daemon.process import running
 from tests.machine import TestMachine
@@ -150,4 +150,4 @@ def _wanted(tmp_path: Path) -> list[str]:
 def _only(tmp_path: Path) -> JudgedReport:
     keys = KeyFolder(know(tmp_path / "keys", ("edge-7",)))
     (one,) = open_place(ReportSettings(to=str(tmp_path / "reports"))).each()
-    return judge(one.entry, one.data, one.signature, keys, now=now())
+    return read_report(one.entry, one.data, one.signature, keys, now=now()).judged

@@ -19,7 +19,7 @@ from reconciler.domain.machine_report import (
     JudgedReport,
 )
 from reconciler.machine_reports.keys import KeyFolder, entry_name
-from reconciler.machine_reports.verify import judge, order_of, read_report
+from reconciler.machine_reports.verify import order_of, read_report
 from reconciler.operations.signing import receipt_bundle
 from reconciler.registry.signing_keys import KeyUnusable
 from tests.machine_reports.documents import NOW, key_of, know, machine, many, signed, written
@@ -31,7 +31,7 @@ DAY = 86_400.0
 def _judged(case: Case, folder: Path, **given: object) -> JudgedReport:
     data, signature = case(folder)
     keys = KeyFolder(know(folder / "keys", ("edge-7", "edge-8")))
-    return judge("edge-7", data, signature, keys, **{"now": NOW, "longest": DAY, **given})
+    return read_report("edge-7", data, signature, keys, **{"now": NOW, "longest": DAY, **given}).judged
 
 
 def _other_bytes(folder: Path) -> tuple[bytes, bytes]:
@@ -122,9 +122,9 @@ def test_a_new_machine_is_trusted_on_first_use_only(tmp_path: Path) -> None:
     assert first.judged.standing == UNKNOWN_KEY
     path = keys.add("edge-7", first.public)
     assert path.endswith("edge-7.pub")
-    assert judge("edge-7", data, signature, keys, now=NOW).standing == VERIFIED
+    assert read_report("edge-7", data, signature, keys, now=NOW).judged.standing == VERIFIED
     other = signed(machine(), tmp_path, by="edge-8")
-    assert judge("edge-7", *other, keys, now=NOW).standing == FORGED
+    assert read_report("edge-7", *other, keys, now=NOW).judged.standing == FORGED
     with pytest.raises(KeyUnusable, match="is there already"):
         keys.add("edge-7", first.public)
 
@@ -133,7 +133,7 @@ def test_what_is_said_of_a_report_tells_nothing_of_the_disk(tmp_path: Path) -> N
     keys = KeyFolder(know(tmp_path / "keys", ("edge-7",)))
     (tmp_path / "keys" / "edge-9.pub").write_bytes(b"no key")
     for name, by in (("edge-7", "edge-8"), ("edge-8", "edge-8"), ("edge-9", "edge-9")):
-        judged = judge(name, *signed(machine(name), tmp_path, by=by), keys, now=NOW)
+        judged = read_report(name, *signed(machine(name), tmp_path, by=by), keys, now=NOW).judged
         assert f"{name}.pub" in judged.why or "edge-7.pub" in judged.why
         assert str(tmp_path) not in judged.why
 

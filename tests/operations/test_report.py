@@ -12,7 +12,7 @@ from reconciler.fleet.inventory_form import read_inventory
 from reconciler.host.clock import now, unix
 from reconciler.machine_reports.keys import KeyFolder
 from reconciler.machine_reports.select import open_place
-from reconciler.machine_reports.verify import judge
+from reconciler.machine_reports.verify import read_report
 from reconciler.operations import report
 from reconciler.operations.report import Reporting
 from tests.at_rest import opened
@@ -57,7 +57,7 @@ def test_it_is_signed_by_the_machine(reporting: Reporting, tmp_path: Path) -> No
     reporting.send(unchanged=False)
     signature = (tmp_path / "reports" / "edge-7.json.sigstore.json").read_bytes()
     keys = KeyFolder(know(tmp_path / "keys", ("edge-7",)))
-    judged = judge("edge-7", _sent(tmp_path), signature, keys, now=now(), longest=60)
+    judged = read_report("edge-7", _sent(tmp_path), signature, keys, now=now(), longest=60).judged
     assert judged.standing == VERIFIED
 
 

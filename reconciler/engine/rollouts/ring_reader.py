@@ -13,7 +13,7 @@ from reconciler.host.clock import now
 from reconciler.machine_reports.keys import KeyFolder, entry_name
 from reconciler.machine_reports.place import refusal_mark
 from reconciler.machine_reports.select import open_place
-from reconciler.machine_reports.verify import judge
+from reconciler.machine_reports.verify import read_report
 from reconciler.planner.rollout import rings_by_name
 from reconciler.sources.git.runner import Credentials
 
@@ -55,7 +55,7 @@ class RingReader:
         place = open_place(self._settings, self._registries, self._git)
         try:
             found = (one for one in place.some(machines) if not one.why)
-            return [_named(judge(one.entry, one.data, one.signature, keys, now=moment)) for one in found]
+            return [_named(read_report(one.entry, one.data, one.signature, keys, now=moment).judged) for one in found]
         finally:
             place.close()
 
