@@ -55,10 +55,6 @@ class Wake:
             reasons |= more
         return reasons
 
-    def waiting(self, reason: str) -> bool:
-        """Whether the next `wait` will name it."""
-        return reason in self._waiting
-
     def _take(self, timeout: float) -> set[str]:
         until = time.monotonic() + timeout
         while True:

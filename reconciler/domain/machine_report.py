@@ -95,16 +95,14 @@ class VariantReport:
 @dataclass(frozen=True, kw_only=True)
 class MachineReport:
     """One machine. `generated` is when its report was made, by its own clock (RFC 3339, UTC); `counter` only grows, 0
-    where it was not made to travel (a receipt of `import`). `commit` is the revision that it applied last,
-    `attempted` the one of its last pass. `labels` are all that a selector may ask for. `left_out` names what did not
-    fit."""
+    where it was not made to travel (a receipt of `import`). `commit` is the revision that it applied last. `labels` are
+    all that a selector may ask for. `left_out` names what did not fit."""
 
     machine: str
     labels: Mapping[str, str] = field(default_factory=dict)
     generated: str = ""
     counter: int = 0
     commit: str = ""
-    attempted: str = ""
     variants: tuple[VariantReport, ...] = ()
     left_out: tuple[str, ...] = ()
 

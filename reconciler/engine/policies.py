@@ -212,8 +212,3 @@ def said(results: Iterable[PolicyResult]) -> Iterator[tuple[bool, Problem]]:
                     hint=one.hint,
                 ),
             )
-
-
-def notable(results: Iterable[PolicyResult]) -> tuple[PolicyResult, ...]:
-    """What a person has to know: all but what passes."""
-    return tuple(one for one in results if one.result in (FAIL, WARN, ERROR, PENDING))

@@ -110,7 +110,6 @@ def report_of(inventory: Inventory) -> MachineReport:
         generated=inventory.generated,
         counter=inventory.counter,
         commit=inventory.applied_revision,
-        attempted=inventory.attempted_revision,
         variants=inventory.summary or tuple(map(_from_releases, filter(_matters, inventory.variants))),
         left_out=inventory.left_out,
     )

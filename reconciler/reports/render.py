@@ -23,7 +23,6 @@ from reconciler.reports.text import (
     verdict_line,
 )
 
-_LEFT = "left for the next `reconciler apply`"
 MOST_LEFT = 5  # changes that are named at the end of a pass
 
 _MEANINGS = {reason.value: reason.text for reason in Reason}

@@ -49,7 +49,6 @@ class Look:
 NOT_YET = Look(why_not="its reports are being read")
 NO_READER = "this machine reads no reports (`reports` of its configuration)"
 NOT_ASKED = "the reports were not asked for now"
-Asked = tuple[Rollout, int]  # and the number of the ring
 
 
 @dataclass
