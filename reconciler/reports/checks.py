@@ -10,17 +10,6 @@ from reconciler.domain.text.units import size_text
 from reconciler.reports.text import Shown, terminal_lines
 from reconciler.reports.view import FORMAT_VERSION, View
 
-# A closed set, shown in docs/disk.md (a test compares).
-KINDS = {
-    "artifact": "a converted model that no manifest declares, no release is served from and no roll-back would want",
-    "blob": "bytes in the store that no artifact names",
-    "source": "weights from the hub or from Git LFS that no manifest pins",
-    "export": "a model folder of another commit, written out of the repository",
-    "quarantine": "foreign files that were moved aside, after their time",
-    "half-made": "what a process that died had begun: staging, trash, unfinished writes and fetches",
-    "log": "the log of a conversion, older than --older-than and not among the newest ten",
-    "set-aside": "a damaged document that was set aside, older than --older-than",
-}
 FREED, FAILED, KEPT, WOULD = "freed", "failed", "kept", "would free"
 
 
@@ -61,8 +50,8 @@ def findings_text(view: Shown) -> str:
 
 @dataclass(frozen=True, kw_only=True)
 class Item:
-    """Something that `gc` frees or keeps. `what` is a path below the root or a digest; `bytes` what freeing it gives
-    back; `status` one of the four."""
+    """Something that `gc` frees or keeps. `kind` is one of docs/disk.md; `what` is a path below the root or a digest;
+    `bytes` what freeing it gives back; `status` one of the four."""
 
     kind: str
     what: str
