@@ -26,6 +26,12 @@ from reconciler.sources.model_card import README
 from reconciler.sources.protocol import described
 
 Cards = Callable[[str], ModelCard | None]  # by folder
+# By field of a manifest: what is wrong with its signature, None where signatures are not looked at; and a hint.
+Doubts = Callable[[str], tuple[str | None, str]]
+_NOT_ASKED = (
+    "expected a signature that counts, but this machine asks for none",
+    "add a rule with keys to `trust` in its configuration (docs/signed-sources.md)",
+)
 
 
 class PolicyJudge:
@@ -59,47 +65,30 @@ class PolicyJudge:
             gates=frozenset(one.name for one in gates_of(model.gates) if not getattr(one, "skip", "")),
         )
 
-    def _base(self, model: Model, source: SourceModel, doubts: "_Doubts") -> JudgedPart:
+    def _base(self, model: Model, source: SourceModel, doubts: Doubts) -> JudgedPart:
         remote = model.remote
         if remote is None:
             return self._folder("spec.source", model.source_path, doubts, is_known=source.known)
         card = (self._cards(source.path) if source.path else None) or remote.card
         field = remote.field
-        doubt, hint = doubts.of(field)
+        doubt, hint = doubts(field)
         fetches = self._trust is None or self._trust.converts  # a machine that only pulls never sees the source
         comes = fetches and any(file.path == README for file in remote.files)
         name = FOLDER if remote.kind == GIT else f"{remote.kind}/{remote.repo}"
         return JudgedPart(field=field, name=name, card=card, comes=comes, doubt=doubt, hint=hint)
 
-    def _folder(self, field: str, path: str, doubts: "_Doubts", *, is_known: bool) -> JudgedPart:
+    def _folder(self, field: str, path: str, doubts: Doubts, *, is_known: bool) -> JudgedPart:
         """One that cannot be read from here, as outside of the repository for `diff`, comes later."""
-        card, (doubt, hint) = self._cards(path), doubts.of(field)
+        card, (doubt, hint) = self._cards(path), doubts(field)
         return JudgedPart(field=field, name=FOLDER, card=card, comes=not is_known, doubt=doubt, hint=hint)
 
-    def _doubts(self, model: Model) -> "_Doubts":
+    def _doubts(self, model: Model) -> Doubts:
         wanted = any(one.rules.signatures and one.rules.signatures.sources for one in self._policies)
         if self._trust is None or not wanted:
-            return _Doubts(known=None)
+            return lambda field: (None, "")
         asked = self._trust.fields_asked(model)
-        return _Doubts(
-            known={field: (doubt.message, doubt.hint) for field, doubt in self._trust.of_model(model)}, asked=asked
-        )
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Doubts:
-    """By field of the manifest; `known` is None where signatures are not looked at."""
-
-    known: Mapping[str, tuple[str, str]] | None
-    asked: frozenset[str] = frozenset()
-
-    def of(self, field: str) -> tuple[str | None, str]:
-        if self.known is None:
-            return None, ""
-        if field not in self.asked:
-            message = "expected a signature that counts, but this machine asks for none"
-            return message, "add a rule with keys to `trust` in its configuration (docs/signed-sources.md)"
-        return self.known.get(field, ("", ""))
+        known = {field: (doubt.message, doubt.hint) for field, doubt in self._trust.of_model(model)}
+        return lambda field: known.get(field, ("", "")) if field in asked else _NOT_ASKED
 
 
 def denied(desired: Desired, results: Iterable[PolicyResult]) -> Desired:
