@@ -3,6 +3,7 @@ which are the same for all that read."""
 
 import argparse
 import os
+from contextlib import closing
 from dataclasses import replace
 from urllib.parse import urlsplit
 
@@ -40,12 +41,10 @@ def push_report(arguments: argparse.Namespace, machine: Machine, inventory: Inve
         raise UsageError("this machine has no place for reports", hint=hint)
     folder = machine.layout.at("sources", "reports")
     durable.make_folder(folder)
-    place = open_place(settings, machine.traits.registries, git_credentials(arguments, settings), folder)
-    try:
+    git = git_credentials(arguments, settings)
+    with closing(open_place(settings, machine.traits.registries, git, folder)) as place:
         deliver(place, signed_report(inventory, signing_key(arguments))[0], marks_of(inventory))
         return place.name
-    finally:
-        place.close()
 
 
 _GIT_FILES = {

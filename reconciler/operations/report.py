@@ -1,5 +1,6 @@
 """Make this machine's report, sign it, and send it to the place that its configuration names (docs/fleet.md)."""
 
+from contextlib import closing
 from dataclasses import replace
 
 from reconciler.domain.machine_report import ReportSettings
@@ -61,11 +62,8 @@ class Reporting:
         # leaves in the place is removed later.
         left = tuple(dict.fromkeys((*held.marks, *marks)))
         self._progress.write(replace(held, counter=counter, marks=left))
-        place = self._opened()
-        try:
+        with closing(self._opened()) as place:
             deliver(place, sent, marks, held.marks)
-        finally:
-            place.close()
         self._progress.write(Reported(counter=counter, said=said, to=self.to, when=time_now(), marks=marks))
         return len(sent.data)
 

@@ -7,6 +7,7 @@ Receipts of `reconciler import` in a folder count too. With --keys only reports 
 
 import argparse
 import os
+from contextlib import closing
 
 from reconciler.cli import options
 from reconciler.cli.exit_codes import OK, PARTLY
@@ -103,13 +104,10 @@ def _keys(arguments: argparse.Namespace, settings: ReportSettings) -> KeyFolder:
 def _read(
     arguments: argparse.Namespace, settings: ReportSettings, keys: KeyFolder, seen: SeenReports, moment: str
 ) -> ReadFleet:
-    place = place_to_read(arguments, settings)
-    try:
+    with closing(place_to_read(arguments, settings)) as place:
         return read_fleet(
             place, keys, seen=seen.orders, now=moment, longest=arguments.max_age, accept_new=arguments.accept_new
         )
-    finally:
-        place.close()
 
 
 def _branch(arguments: argparse.Namespace) -> FollowedBranch:

@@ -14,6 +14,7 @@ promote and abort are about a release by its digest: --release, or what the repo
 import argparse
 import os
 import sys
+from contextlib import closing
 from functools import partial
 
 from reconciler.cli import options
@@ -93,11 +94,8 @@ def _fleet(arguments: argparse.Namespace) -> FleetReports | None:
     if not settings.keys or not os.path.isdir(settings.keys):
         hint = "a report counts by its machine's key: --keys DIR, with a file NAME.pub for each machine"
         raise UsageError(f"there is no folder of keys {settings.keys}".rstrip(), hint=hint)
-    place = place_to_read(arguments, settings)
-    try:
+    with closing(place_to_read(arguments, settings)) as place:
         return read_fleet(place, settings.keys)
-    finally:
-        place.close()
 
 
 def _edits(arguments: argparse.Namespace, parsed: Parsed, rollout: Rollout) -> list[Edit]:

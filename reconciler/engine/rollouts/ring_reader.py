@@ -2,6 +2,7 @@
 keys of the machines that are known."""
 
 from collections.abc import Collection, Iterable, Mapping
+from contextlib import closing
 from dataclasses import replace
 
 from reconciler.domain.errors import TemporaryError
@@ -11,7 +12,7 @@ from reconciler.domain.rollout import Rollout
 from reconciler.engine.machine import Machine
 from reconciler.host.clock import now
 from reconciler.machine_reports.keys import KeyFolder, entry_name
-from reconciler.machine_reports.place import refusal_mark
+from reconciler.machine_reports.place import ReportPlace, refusal_mark
 from reconciler.machine_reports.select import open_place
 from reconciler.machine_reports.verify import read_report
 from reconciler.planner.rollout import rings_by_name
@@ -42,22 +43,19 @@ class RingReader:
     def refusing(self, releases: Collection[str], machines: Collection[str]) -> Collection[str]:
         """Of these machines, those that say to refuse one of these releases, by the marks in the place. Only an index:
         what a report says decides."""
-        place = open_place(self._settings, self._registries, self._git)
-        try:
+        with self._place() as place:
             marks = place.marks()
-        finally:
-            place.close()
         return {one for one in machines if any(refusal_mark(release, one) in marks for release in releases)}
 
     def read(self, machines: Iterable[str]) -> list[JudgedReport]:
         """Of those that are there, by the names under which they are found, which are those of the keys too."""
         keys, moment = KeyFolder(self._settings.keys), now()
-        place = open_place(self._settings, self._registries, self._git)
-        try:
+        with self._place() as place:
             found = (one for one in place.some(machines) if not one.why)
             return [_named(read_report(one.entry, one.data, one.signature, keys, now=moment).judged) for one in found]
-        finally:
-            place.close()
+
+    def _place(self) -> closing[ReportPlace]:
+        return closing(open_place(self._settings, self._registries, self._git))
 
 
 def _named(one: JudgedReport) -> JudgedReport:
