@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 
 from reconciler import __version__
 from reconciler.daemon.state import BUCKETS, RESULTS, State
+from reconciler.domain.reasons import HOLDS
 from reconciler.domain.recorded import Condition
 from reconciler.domain.verdict import VERDICTS
 from reconciler.gates.judgement import GATES
@@ -25,27 +26,6 @@ CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 _IN_HELP = str.maketrans({"\\": "\\\\", "\n": "\\n"})
 _IN_LABEL = str.maketrans({"\\": "\\\\", "\n": "\\n", '"': '\\"'})
 
-# Of domain.reasons, those for which a variant waits or is kept as it is.
-HELD = (
-    "AwaitingBuild",
-    "AwaitingTurn",
-    "AwaitingWindow",
-    "BackoffActive",
-    "BudgetSpent",
-    "ConfirmationNeeded",
-    "DependencyNotReady",
-    "DiskInsufficient",
-    "FailedBefore",
-    "GateFailed",
-    "HasDependents",
-    "MemoryInsufficient",
-    "MeteredConnection",
-    "NameTaken",
-    "NothingDeclared",
-    "Protected",
-    "RetriesExceeded",
-    "Suspended",
-)
 _STATUSES = ("True", "False", "Unknown")
 _REVISION = re.compile(r"[0-9A-Za-z@:/+._-]{1,160}")
 
@@ -123,7 +103,7 @@ def _models(given: MetricsInput) -> Iterator[MetricFamily]:
     yield _labelled("reconciler_variants", meaning, ("condition", "status"), counts.items())
     held = Counter(reason for conditions in state.conditions.values() for reason in _held(conditions))
     meaning = "Variants that are held back, by reason."
-    yield _by("reconciler_variants_held", meaning, "reason", {reason: held[reason] for reason in HELD})
+    yield _by("reconciler_variants_held", meaning, "reason", {reason: held[reason] for reason in HOLDS})
     verdicts = Counter((one.gate, one.status) for verdicts in state.verdicts.values() for one in verdicts)
     counts = {(gate.name, status): verdicts[gate.name, status] for gate in GATES for status in VERDICTS}
     meaning = "Bars of declared releases, by gate and verdict."

@@ -163,3 +163,25 @@ WAITING = frozenset(
 
 # Prune guards that wait for a person: until then nothing else that seems unused is freed either.
 PRUNE_GUARDS = frozenset({Reason.NOTHING_DECLARED, Reason.CONFIRMATION_NEEDED})
+
+# All for which a declared or served variant waits or is kept as it is: counted by daemon.metrics. The others are about
+# changes, and about what nothing serves from any more.
+HOLDS = (
+    USER_HOLDS
+    | BY_FAILURE
+    | BY_ORDER
+    | WAITING
+    | PRUNE_GUARDS
+    | {
+        Reason.AWAITING_BUILD,
+        Reason.DISK_INSUFFICIENT,
+        Reason.GATE_FAILED,
+        Reason.MEMORY_INSUFFICIENT,
+        Reason.NAME_TAKEN,
+        Reason.POLICY_DENIED,
+        Reason.REVOKED,
+        Reason.ROLLOUT_FAILED,
+        Reason.UNREADABLE,
+        Reason.UNTRUSTED,
+    }
+)
