@@ -1,106 +1,12 @@
 """What Windows does otherwise than Linux and macOS, under one set of names: `windows` and `posix` each define all of
-them, and this package is the one of the two that fits. No other module asks for a call that only one of them has;
-`mypy --platform win32` (in `make test-windows`) says so. What Linux alone has is in `confine`, `cage` and `processes`.
+them, and this package is the one of the two that fits, with each name that has no underscore. No other module asks for
+a call that only one of them has; `mypy --platform win32` (in `make test-windows`) says so. What Linux alone has is in
+`confine`, `cage` and `processes`.
 """
 
 import sys
 
 if sys.platform == "win32":
-    from reconciler.host.system.windows import (
-        CLONES_BY_NAME,
-        ENDING,
-        FORKS,
-        HAS_OWNERS,
-        NEW_GROUP,
-        PASSES_ON,
-        STOPPING,
-        WAKING,
-        Group,
-        allocated,
-        clone,
-        clone_as,
-        flush_folder,
-        fsync,
-        group_id,
-        hear_shutdown,
-        in_use,
-        interpreter,
-        kill,
-        kill_own_group,
-        machine,
-        patiently,
-        peak_memory,
-        private_memory,
-        release,
-        remove_tree,
-        settle_streams,
-        try_lock,
-        user_id,
-        user_name,
-    )
+    from reconciler.host.system.windows import *  # noqa: F403
 else:
-    from reconciler.host.system.posix import (
-        CLONES_BY_NAME,
-        ENDING,
-        FORKS,
-        HAS_OWNERS,
-        NEW_GROUP,
-        PASSES_ON,
-        STOPPING,
-        WAKING,
-        Group,
-        allocated,
-        clone,
-        clone_as,
-        flush_folder,
-        fsync,
-        group_id,
-        hear_shutdown,
-        in_use,
-        interpreter,
-        kill,
-        kill_own_group,
-        machine,
-        patiently,
-        peak_memory,
-        private_memory,
-        release,
-        remove_tree,
-        settle_streams,
-        try_lock,
-        user_id,
-        user_name,
-    )
-
-__all__ = [
-    "CLONES_BY_NAME",
-    "ENDING",
-    "FORKS",
-    "HAS_OWNERS",
-    "NEW_GROUP",
-    "PASSES_ON",
-    "STOPPING",
-    "WAKING",
-    "Group",
-    "allocated",
-    "clone",
-    "clone_as",
-    "flush_folder",
-    "fsync",
-    "group_id",
-    "hear_shutdown",
-    "in_use",
-    "interpreter",
-    "kill",
-    "kill_own_group",
-    "machine",
-    "patiently",
-    "peak_memory",
-    "private_memory",
-    "release",
-    "remove_tree",
-    "settle_streams",
-    "try_lock",
-    "user_id",
-    "user_name",
-]
+    from reconciler.host.system.posix import *  # noqa: F403

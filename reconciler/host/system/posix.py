@@ -15,12 +15,12 @@ from typing import Any, Final, TypeVar
 
 assert sys.platform != "win32"
 
-T = TypeVar("T")
+_T = TypeVar("_T")
 
-FICLONE = 0x40049409
+_FICLONE = 0x40049409
 CLONES_BY_NAME: Final = sys.platform == "darwin"  # APFS gives a clone its name at once: `clone_as`, not `clone`
-NO_FOLLOW, NO_OWNER = 1, 2  # CLONE_NOFOLLOW, CLONE_NOOWNERCOPY
-FULL_FLUSH = 51  # F_FULLFSYNC of macOS, where fsync leaves the bytes in the cache of the disk
+_NO_FOLLOW, _NO_OWNER = 1, 2  # CLONE_NOFOLLOW, CLONE_NOOWNERCOPY
+_FULL_FLUSH = 51  # F_FULLFSYNC of macOS, where fsync leaves the bytes in the cache of the disk
 
 # macOS kills a fork that uses its frameworks after threads have run, and numeric libraries start threads.
 FORKS: Final = sys.platform.startswith("linux")
@@ -110,7 +110,7 @@ def fsync(descriptor: int) -> None:
     """To the disk itself."""
     if sys.platform == "darwin":
         with contextlib.suppress(OSError):  # a file system that does not know it, such as a network's
-            fcntl.fcntl(descriptor, FULL_FLUSH)
+            fcntl.fcntl(descriptor, _FULL_FLUSH)
             return
     os.fsync(descriptor)
 
@@ -123,13 +123,13 @@ def clone(original: int, copy: int) -> None:
     """Give an empty file the blocks of another, as long as neither is changed. OSError where that cannot be."""
     if not sys.platform.startswith("linux"):
         raise OSError(errno.ENOTSUP, os.strerror(errno.ENOTSUP))
-    fcntl.ioctl(copy, FICLONE, original)
+    fcntl.ioctl(copy, _FICLONE, original)
 
 
 def clone_as(original: str, copy: str) -> None:
     """As `clone`, to a name that is free. OSError where that cannot be (another volume, or no APFS)."""
     library = ctypes.CDLL(None, use_errno=True)
-    flags = ctypes.c_uint32(NO_FOLLOW | NO_OWNER)
+    flags = ctypes.c_uint32(_NO_FOLLOW | _NO_OWNER)
     if library.clonefile(os.fsencode(original), os.fsencode(copy), flags) != 0:
         number = ctypes.get_errno()
         raise OSError(number, os.strerror(number), copy)
@@ -149,7 +149,7 @@ def in_use(error: OSError) -> bool:
     return False
 
 
-def patiently(action: Callable[[], T]) -> T:
+def patiently(action: Callable[[], _T]) -> _T:
     """Try again for a moment what is refused because another program has the file open: never here."""
     return action()
 

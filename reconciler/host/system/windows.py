@@ -21,7 +21,7 @@ import psutil
 
 assert sys.platform == "win32"
 
-T = TypeVar("T")
+_T = TypeVar("_T")
 
 FORKS: Final = False
 HAS_OWNERS: Final = False
@@ -206,7 +206,7 @@ def in_use(error: OSError) -> bool:
     return getattr(error, "winerror", None) in (_DENIED, _SHARING, _LOCKED, _NOT_EMPTY)
 
 
-def patiently(action: Callable[[], T]) -> T:
+def patiently(action: Callable[[], _T]) -> _T:
     """Try again for a moment what is refused because another program has the file open."""
     for pause in _PAUSES:
         try:
