@@ -79,9 +79,8 @@ ALLOWED = {
     "registry/oci_tar.py": "a partial file, flushed and named when all of it is there",
     "registry/download.py": "a partial file, named only after its digest was found right",
     "registry/lfs_source.py": "a partial file, believed only after it was hashed",
-    "sources/catalog/source.py": "the scratch of the downloading child, in staging; it moves files of a partial folder",
     "sources/catalog/worker.py": "runs in the downloading child: the SDK's folder within a partial one",
-    "sources/hub/source.py": "the scratch of the downloading child, in staging, and the folder of its log",
+    "sources/child_source.py": "the scratch of the downloading child, in staging, and the folder of its log",
     "sources/hub/worker.py": "runs in the downloading child: a partial file, believed only after it was hashed",
 }
 

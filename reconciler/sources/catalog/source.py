@@ -8,29 +8,24 @@ that was cut stays there, and the SDK goes on from it.
 
 import os
 import shutil
-import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from reconciler.domain.errors import Cancelled, PermanentError, ReconcilerError, TemporaryError, UsageError
+from reconciler.domain.errors import PermanentError, ReconcilerError, TemporaryError, UsageError
 from reconciler.domain.machine.bandwidth import PIECE
 from reconciler.domain.sources.locked import LockedFile, LockedSource
 from reconciler.domain.text.escape import one_line
-from reconciler.host.child import Child, ChildDied, ChildFailed, ChildTimedOut
+from reconciler.host.child import ChildFailed
 from reconciler.host.environment import private_environment
 from reconciler.host.network import network_of
 from reconciler.sources.catalog.partial import held_in
+from reconciler.sources.child_source import LONGEST, ChildSource
 
-WORKER = "reconciler.sources.catalog.worker"
 ADDRESS = "RECONCILER_CATALOG"  # of another catalog
 ENDING = "/asset-gallery/v1.0/models"
 SDK_FOLDER = ".foundry"  # beside the files that are asked for
-INSTALL = 'pip install "foundry-reconciler[foundry]"'
-
-ANSWER_SECONDS = 180.0
 SILENCE = 600.0  # seconds without any progress
-LONGEST = 24 * 3600.0
 
 _HINTS = {
     "CatalogNotFound": "check name and version: `foundry model list` and Foundry's own pages show what there is",
@@ -54,22 +49,16 @@ class CatalogAccess:
         return cls(network_of(environment), address)
 
 
-class Catalog:
-    """A context manager. `home` is a folder for the child alone, `log` a file. `cancel` comes from any thread."""
+class Catalog(ChildSource):
+    worker = "reconciler.sources.catalog.worker"
+    install = 'pip install "foundry-reconciler[foundry]"'
+    lacking = ("ModuleNotFoundError", "ImportError")
 
     def __init__(self, access: CatalogAccess, *, home: str, log: str, silence: float = SILENCE) -> None:
-        self._access, self._home, self._log, self._silence = access, home, log, silence
-        self._child: Child | None = None
-        self._cancelled = False
+        address = {ADDRESS: access.address} if access.address else {}
+        environment = private_environment(home, **access.variables, **address)
+        super().__init__(environment, home=home, log=log, silence=silence)
         self._listed: dict[str, list[dict[str, Any]]] = {}
-        self._lock = threading.Lock()
-
-    def __enter__(self) -> "Catalog":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._end()
-        shutil.rmtree(self._home, ignore_errors=True)
 
     def commit(self, source: LockedSource, branch: str = "") -> str:
         """The newest version."""
@@ -105,11 +94,6 @@ class Catalog:
         """Of the whole model, because the SDK brings it as a whole."""
         return held_in(os.path.join(os.path.dirname(os.path.abspath(target)), SDK_FOLDER))
 
-    def cancel(self) -> None:
-        self._cancelled = True
-        if self._child is not None:
-            self._child.kill()
-
     def _fetched(self, source: LockedSource, beside: str, on_bytes: Callable[[int], None]) -> str:
         """The folder with its files. Their size is the lock's, 0 where that is being written: the catalog may
         tell of none, or of another."""
@@ -117,53 +101,14 @@ class Catalog:
         order["folder"] = os.path.join(beside, SDK_FOLDER)
         return str(self._ask("fetch", order, str(source), on_bytes, LONGEST)["folder"])
 
-    def _ask(
-        self,
-        method: str,
-        parameters: dict[str, Any],
-        what: str,
-        on_bytes: Callable[[int], None] = lambda count: None,
-        timeout: float = ANSWER_SECONDS,
-    ) -> dict[str, Any]:
-        def listen(event: dict[str, Any]) -> None:
-            on_bytes(event["bytes"])
-
-        child = self._worker()
-        try:
-            answer = child.call(method, parameters, timeout=timeout, on_event=listen, silence=self._silence)
-        except ChildFailed as error:
-            if error.kind in ("ModuleNotFoundError", "ImportError"):
-                raise TemporaryError(f"{what}: {one_line(error.message)}", hint=INSTALL, code="ToolsMissing") from None
-            raise TemporaryError(f"{what}: {one_line(error.message)}", code="FetchFailed") from None
-        except (ChildDied, ChildTimedOut) as error:
-            raise self._death(error, what) from None
-        if "refused" in answer:
-            code, message = answer["refused"]["code"], one_line(answer["refused"]["message"])
-            kind = PermanentError if code == "CatalogNotFound" else TemporaryError
-            raise kind(f"{what}: {message}", hint=_HINTS.get(code, ""), code=code)
-        return answer
-
-    def _worker(self) -> Child:
-        with self._lock:
-            if self._cancelled:
-                raise Cancelled("the download was cancelled", delay=0)
-            if self._child is None:
-                os.makedirs(self._home, exist_ok=True)
-                os.makedirs(os.path.dirname(self._log), exist_ok=True)
-                address = {ADDRESS: self._access.address} if self._access.address else {}
-                environment = private_environment(self._home, **self._access.variables, **address)
-                self._child = Child(module=WORKER, environment=environment, log=self._log, directory=self._home)
-            return self._child
+    def _failure(self, error: ChildFailed, what: str) -> ReconcilerError:
+        return TemporaryError(f"{what}: {one_line(error.message)}", code="FetchFailed")
 
     def _death(self, error: ReconcilerError, what: str) -> ReconcilerError:
-        self._end()
-        if self._cancelled:
-            return Cancelled("the download was cancelled", delay=0)
         message = f"{what}: {one_line(str(error))}"
         return TemporaryError(message, hint=_HINTS["CatalogUnreachable"], code="CatalogUnreachable")
 
-    def _end(self) -> None:
-        self._child, child = None, self._child
-        if child is not None:
-            child.kill()  # it has nothing to tidy up
-            child.close()
+    def _refusal(self, refused: dict[str, Any], what: str) -> ReconcilerError:
+        code, message = refused["code"], f"{what}: {one_line(refused['message'])}"
+        kind = PermanentError if code == "CatalogNotFound" else TemporaryError
+        return kind(message, hint=_HINTS.get(code, ""), code=code)

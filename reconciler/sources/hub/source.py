@@ -7,29 +7,23 @@ record. Which files are downloaded stands in the lock (domain.sources.locked).
 """
 
 import os
-import shutil
-import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from reconciler.domain.errors import Cancelled, DiskFull, PermanentError, ReconcilerError, TemporaryError, UsageError
+from reconciler.domain.errors import DiskFull, PermanentError, ReconcilerError, TemporaryError, UsageError
 from reconciler.domain.machine.bandwidth import PIECE
 from reconciler.domain.sources.locked import LockedFile, LockedSource
 from reconciler.domain.text.escape import one_line
-from reconciler.host.child import Child, ChildDied, ChildFailed, ChildSilent, ChildTimedOut
+from reconciler.host.child import ChildFailed, ChildSilent
 from reconciler.host.environment import private_environment
 from reconciler.host.network import network_of
 from reconciler.host.reading import size_of
+from reconciler.sources.child_source import LONGEST, ChildSource
 from reconciler.sources.download import MISMATCH_HINT
 
-WORKER = "reconciler.sources.hub.worker"
 HUB = "https://huggingface.co"
-INSTALL = 'pip install "foundry-reconciler[hub]"'
-
-ANSWER_SECONDS = 180.0
 SILENCE = 300.0  # seconds without a mebibyte: 3.5 KB/s
-LONGEST = 24 * 3600.0
 LIMITED = 30 * LONGEST  # where the configuration limits the rate; a silence still ends it
 LONGEST_TOKEN = 4096
 
@@ -80,26 +74,12 @@ def _token(environment: Mapping[str, str], path: str) -> str:
     return token
 
 
-class Hub:
-    """A context manager. `home` is a folder for the child alone, `log` a file. `cancel` comes from any thread."""
+class Hub(ChildSource):
+    worker = "reconciler.sources.hub.worker"
+    install = 'pip install "foundry-reconciler[hub]"'
 
     def __init__(self, access: HubAccess, *, home: str, log: str, silence: float = SILENCE) -> None:
-        self._access = access
-        self._home = home
-        self._log = log
-        self._silence = silence
-        self._child: Child | None = None
-        self._cancelled = False
-        self._lock = threading.Lock()
-
-    def __enter__(self) -> "Hub":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if self._child is not None:
-            self._child.kill()  # it has nothing to tidy up
-            self._child.close()
-        shutil.rmtree(self._home, ignore_errors=True)
+        super().__init__(access.child_environment(home), home=home, log=log, silence=silence)
 
     def commit(self, source: LockedSource, branch: str = "") -> str:
         parameters = {"repo": source.repo, "revision": branch}
@@ -123,68 +103,22 @@ class Hub:
     def held(self, target: str) -> int:
         return size_of(target)
 
-    def cancel(self) -> None:
-        self._cancelled = True
-        if self._child is not None:
-            self._child.kill()
-
-    def _ask(
-        self,
-        method: str,
-        parameters: dict[str, Any],
-        what: str,
-        on_bytes: Callable[[int], None] = lambda count: None,
-        timeout: float = ANSWER_SECONDS,
-    ) -> dict[str, Any]:
-        def listen(event: dict[str, Any]) -> None:
-            if "bytes" in event:
-                on_bytes(event["bytes"])
-
-        child, silence = self._worker(), self._silence
-        try:
-            answer = child.call(method, parameters, timeout=timeout, on_event=listen, silence=silence)
-        except ChildFailed as error:
-            if error.kind == "ModuleNotFoundError":
-                raise TemporaryError(f"{what}: {one_line(error.message)}", hint=INSTALL, code="ToolsMissing") from None
-            raise PermanentError(f"{what}: {error.kind}: {one_line(error.message)}", code="FetchFailed") from None
-        except (ChildDied, ChildTimedOut) as error:
-            raise self._death(error, what) from None
-        if "refused" in answer:
-            raise _refusal(answer["refused"], what)
-        done: dict[str, Any] = answer["done"]
-        return done
-
-    def _worker(self) -> Child:
-        with self._lock:
-            if self._cancelled:
-                raise Cancelled("the download was cancelled", delay=0)
-            if self._child is None:
-                os.makedirs(self._home, exist_ok=True)
-                os.makedirs(os.path.dirname(self._log), exist_ok=True)
-                environment = self._access.child_environment(self._home)
-                self._child = Child(module=WORKER, environment=environment, log=self._log, directory=self._home)
-            return self._child
+    def _failure(self, error: ChildFailed, what: str) -> ReconcilerError:
+        return PermanentError(f"{what}: {error.kind}: {one_line(error.message)}", code="FetchFailed")
 
     def _death(self, error: ReconcilerError, what: str) -> ReconcilerError:
-        """What came of a file is kept, so the next attempt goes on from there."""
-        self._child, child = None, self._child
-        if child is not None:
-            child.close()
-        if self._cancelled:
-            return Cancelled("the download was cancelled", delay=0)
         if isinstance(error, ChildSilent):
             message = f"{what}: nothing came for {self._silence:g} s"
             return TemporaryError(message, hint=_HINTS["HubUnreachable"], code="HubUnreachable")
         return TemporaryError(f"{what}: {one_line(str(error))}", hint=error.hint, code="FetchFailed")
 
-
-def _refusal(error: dict[str, Any], what: str) -> ReconcilerError:
-    code, message = error["code"], f"{what}: {error['message']}"
-    hint = _HINTS.get(code, "")
-    if code == DiskFull.code:
-        return DiskFull(message, hint="free some space; what has come is kept")
-    if code == "HubBusy":
-        return TemporaryError(message, delay=error["delay"], hint=hint, code=code)
-    if code in _TEMPORARY:
-        return TemporaryError(message, hint=hint, code=code)
-    return PermanentError(message, hint=hint, code=code)
+    def _refusal(self, refused: dict[str, Any], what: str) -> ReconcilerError:
+        code, message = refused["code"], f"{what}: {refused['message']}"
+        hint = _HINTS.get(code, "")
+        if code == DiskFull.code:
+            return DiskFull(message, hint="free some space; what has come is kept")
+        if code == "HubBusy":
+            return TemporaryError(message, delay=refused["delay"], hint=hint, code=code)
+        if code in _TEMPORARY:
+            return TemporaryError(message, hint=hint, code=code)
+        return PermanentError(message, hint=hint, code=code)

@@ -174,7 +174,7 @@ def _answering(handler: Any) -> Any:
     def answer(parameters: Json, emit: Emit) -> Json:
         try:
             _guard_the_token()
-            return {"done": handler(parameters, emit)}
+            return dict(handler(parameters, emit))
         except Exception as error:  # noqa: BLE001 - `refusal` passes on what it does not know
             return {"refused": refusal(error)}
 
