@@ -12,9 +12,8 @@ from typing import ClassVar
 
 from reconciler.backends.foundry.backend import FoundryLocal
 from reconciler.backends.protocol import Backend, ServingRuntime
-from reconciler.domain.measured import Answer, ComputedBy, Decoded, Embedded, Referenced, Tokenized, Transcribed
+from reconciler.domain.measured import Answer, Embedded, Transcribed
 from reconciler.domain.observed import PREFIX, Registration
-from reconciler.domain.reference import Reference
 from reconciler.host.stamps import StampBook
 
 PROBE = 1  # token of an answer: enough to show that a runtime loads a model and answers
@@ -101,9 +100,9 @@ class RuntimesTogether:
         self._runtimes, self._registrations, self._probes = runtimes, registrations, probes
         self._first, *self._others = runtimes.values()
         self._probed: set[str] = set()
-
-    def start(self) -> None:
-        self._first.start()
+        self.start, self.memory, self.unload = self._first.start, self._first.memory, self._first.unload
+        self.count, self.compare_tokenizer = self._first.count, self._first.compare_tokenizer
+        self.decode, self.providers = self._first.decode, self._first.providers
 
     def register(self, path: str, identity: str, properties: Mapping[str, str]) -> None:
         """In those that lack it."""
@@ -152,37 +151,12 @@ class RuntimesTogether:
         self._probe(identity, lambda other: other.transcribe(identity, audio, language))
         return self._first.transcribe(identity, audio, language)
 
-    def count(self, identity: str, messages: Sequence[tuple[str, str]]) -> int:
-        return self._first.count(identity, messages)
-
-    def unload(self, identity: str) -> None:
-        self._first.unload(identity)
-
-    def compare_tokenizer(self, folder: str) -> Tokenized:
-        return self._first.compare_tokenizer(folder)
-
-    def decode(
-        self,
-        identity: str,
-        folder: str,
-        boundaries: Mapping[str, int],
-        tokens: int = 0,
-        reference: Reference | None = None,
-    ) -> tuple[Decoded, Referenced]:
-        return self._first.decode(identity, folder, boundaries, tokens, reference)
-
-    def providers(self, identity: str, folder: str) -> tuple[ComputedBy, ...]:
-        return self._first.providers(identity, folder)
-
     def measure(self) -> tuple[int, dict[str, str]]:
         """The peak is the first one's, the versions are those of all that answered."""
         peak, versions = self._first.measure()
         for other in self._others if self._probed else ():
             versions = {**other.measure()[1], **versions}
         return peak, versions
-
-    def memory(self) -> int:
-        return self._first.memory()
 
     @property
     def process(self) -> int:
