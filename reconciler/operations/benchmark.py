@@ -31,7 +31,7 @@ from reconciler.gates.runtime import Rehearsal, RuntimeGate
 from reconciler.host import durable
 from reconciler.host.facts import cpu_model, read_facts
 from reconciler.host.processes import MemorySampler
-from reconciler.state.benchmarks import last_benchmark
+from reconciler.state.progress import last_benchmark
 
 Progress = Callable[[str, str], None]  # a variant, and what is done with it
 

@@ -1,6 +1,6 @@
-"""How far the threads beside a pass have come: the scrub, each notification sink, and downloads; and what was seen of
-other machines' reports. Small documents in folders of their own, because these threads write them while a pass works,
-and a pass sweeps its folders.
+"""How far the threads beside a pass have come: the scrub, each notification sink, and downloads; what was seen of
+other machines' reports; and the last benchmark, which `reconciler bench` writes. Small documents in folders of their
+own, because they are written while a pass works, and a pass sweeps its folders.
 
 A damaged document, or one of another version, counts as none. When the disk refuses one, only the thread knows its
 position: after a restart some bytes are read twice, something is sent twice, or a budget is larger than it was. Times
@@ -8,7 +8,6 @@ are RFC 3339, UTC.
 """
 
 import contextlib
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TypeVar
@@ -19,7 +18,6 @@ from reconciler.domain.rollout import RolloutMemory
 from reconciler.domain.text.units import Count, size_text
 from reconciler.host import durable
 from reconciler.host.codec import Codec
-from reconciler.state.benchmarks import benchmark_folder
 from reconciler.state.documents import ENDING, Document, RecordCodec, Stored
 
 T = TypeVar("T")
@@ -96,47 +94,40 @@ _SCRUBBED = RecordCodec(Scrubbed)
 _DOWNLOADED = RecordCodec(Downloaded)
 _REPORTED = RecordCodec(Reported)
 _ROLLOUTS = RecordCodec(RolloutMemory)
-_DELIVERED: Codec[Document | None] = Codec(dict[str, object])
+_PLAIN: Codec[Document | None] = Codec(dict[str, object])
+_FOLDERS = ("scrub", "downloads", "rollouts", "told", "benchmark")
 
 
 def scrub_progress(layout: Layout) -> Stored[Scrubbed]:
-    return _Progress(os.path.join(_scrub(layout), f"scrub{ENDING}"), _SCRUBBED, Scrubbed())
+    return _Progress(_path(layout, "scrub", "scrub"), _SCRUBBED, Scrubbed())
 
 
 def download_progress(layout: Layout) -> Stored[Downloaded]:
-    return _Progress(os.path.join(_downloads(layout), f"downloads{ENDING}"), _DOWNLOADED, Downloaded())
+    return _Progress(_path(layout, "downloads", "downloads"), _DOWNLOADED, Downloaded())
 
 
 def rollout_progress(layout: Layout) -> Stored[RolloutMemory]:
-    return _Progress(os.path.join(_rollouts(layout), f"rollouts{ENDING}"), _ROLLOUTS, RolloutMemory())
+    return _Progress(_path(layout, "rollouts", "rollouts"), _ROLLOUTS, RolloutMemory())
 
 
 def delivery_progress(layout: Layout, sink: str) -> Stored[Document | None]:
-    return _Progress(os.path.join(_deliveries(layout), f"{sink}{ENDING}"), _DELIVERED, None)
+    return _Progress(_path(layout, "told", sink), _PLAIN, None)
 
 
 def report_progress(layout: Layout) -> Stored[Reported]:
-    return _Progress(os.path.join(_deliveries(layout), f"report{ENDING}"), _REPORTED, Reported())
+    return _Progress(_path(layout, "told", "report"), _REPORTED, Reported())
+
+
+def last_benchmark(layout: Layout) -> Stored[Document | None]:
+    """As pages show it. For people only: no gate and no plan depends on it."""
+    return Stored(_path(layout, "benchmark", "last"), _PLAIN, None)
 
 
 def sweep(layout: Layout) -> None:
-    """Remove what a killed writer left, here and of a benchmark. Call it before the threads begin."""
-    kept = (_scrub(layout), _deliveries(layout), _downloads(layout), _rollouts(layout))
-    for folder in (*kept, benchmark_folder(layout)):
-        durable.sweep_temporaries(folder)
+    """Remove what a killed writer left. Call it before the threads begin."""
+    for folder in _FOLDERS:
+        durable.sweep_temporaries(layout.at("records", folder))
 
 
-def _scrub(layout: Layout) -> str:
-    return layout.at("records", "scrub")
-
-
-def _downloads(layout: Layout) -> str:
-    return layout.at("records", "downloads")
-
-
-def _rollouts(layout: Layout) -> str:
-    return layout.at("records", "rollouts")
-
-
-def _deliveries(layout: Layout) -> str:
-    return layout.at("records", "told")
+def _path(layout: Layout, folder: str, name: str) -> str:
+    return layout.at("records", folder, f"{name}{ENDING}")

@@ -14,7 +14,7 @@ from reconciler.engine.machine import open_machine
 from reconciler.operations.benchmark import keep_for_page
 from reconciler.reports.machine.view import Standing
 from reconciler.sources.manifests import load
-from reconciler.state.benchmarks import last_benchmark
+from reconciler.state.progress import last_benchmark
 from reconciler.state.records import Records
 from tests.machine import TestMachine
 from tests.releases import release

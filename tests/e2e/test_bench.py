@@ -14,7 +14,7 @@ import pytest
 
 from reconciler.domain.layout import Layout
 from reconciler.host.lock import hold
-from reconciler.state.benchmarks import last_benchmark
+from reconciler.state.progress import last_benchmark
 from tests.machine import REPOSITORY, TestMachine, tree
 
 pytestmark = pytest.mark.slow

@@ -41,9 +41,8 @@ from reconciler.reports.machine.view import (
 from reconciler.reports.status import make_status
 from reconciler.reports.text import Shown
 from reconciler.reports.view import View, plan_view
-from reconciler.state.benchmarks import last_benchmark
 from reconciler.state.events import Follower
-from reconciler.state.progress import scrub_progress
+from reconciler.state.progress import last_benchmark, scrub_progress
 from reconciler.state.records import Records
 from reconciler.templates.renderer import Renderer
 from reconciler.templates.rendering import NotRendered
