@@ -6,7 +6,7 @@ tests/backends/test_contract.py holds every implementation to it.
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
-from typing import ClassVar, Protocol
+from typing import ClassVar, Protocol, Required, TypedDict, Unpack
 
 from reconciler.domain.measured import Answer
 from reconciler.domain.observed import Registration, ServedFolder
@@ -45,6 +45,17 @@ class ServingRuntime(MeasuringRuntime, AbstractContextManager["ServingRuntime"],
         as it comes."""
 
 
+class RuntimeOptions(TypedDict, total=False):
+    """`scratch` is a folder for the program's own files. `confined`: without network and privileges, where the system
+    can do that. Once `is_cancelled` it does not start again. `stamps` keep known what it gives further names to."""
+
+    scratch: Required[str]
+    log: Required[str]
+    confined: bool
+    is_cancelled: Callable[[], bool]
+    stamps: StampBook
+
+
 class Backend(Protocol):
     """One catalog of names, and the folders that it may name. The class itself has what holds for every catalog."""
 
@@ -77,18 +88,8 @@ class Backend(Protocol):
         """All names, ours and those of others, read without starting anything. Raises CatalogBroken. `every_byte`: what
         the program keeps copies of is read, whatever its stamps say."""
 
-    def runtime(
-        self,
-        *,
-        scratch: str,
-        log: str,
-        confined: bool = False,
-        is_cancelled: Callable[[], bool] = lambda: False,
-        stamps: StampBook | None = None,
-    ) -> ServingRuntime:
-        """The program on this catalog. `scratch` is a folder for its own files. `confined`: without network and
-        privileges, where the system can do that. Once `is_cancelled` it does not start again. `stamps` keep known
-        what it gives further names to."""
+    def runtime(self, **options: Unpack[RuntimeOptions]) -> ServingRuntime:
+        """The program on this catalog."""
 
     def at(self, catalog: str) -> "Backend":
         """The same program on another catalog."""

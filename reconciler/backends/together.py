@@ -8,13 +8,12 @@ ours to choose (`--cache`); the others are as configured.
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from typing import ClassVar
+from typing import ClassVar, Unpack
 
 from reconciler.backends.foundry.backend import FoundryLocal
-from reconciler.backends.protocol import Backend, ServingRuntime
+from reconciler.backends.protocol import Backend, RuntimeOptions, ServingRuntime
 from reconciler.domain.measured import Answer, Embedded, Transcribed
 from reconciler.domain.observed import PREFIX, Registration
-from reconciler.host.stamps import StampBook
 
 PROBE = 1  # token of an answer: enough to show that a runtime loads a model and answers
 
@@ -54,19 +53,11 @@ class ServedTogether:
     def registrations(self, *, every_byte: bool = False) -> tuple[Registration, ...]:
         return merged({one.name: one.registrations(every_byte=every_byte) for one in self.backends})
 
-    def runtime(
-        self,
-        *,
-        scratch: str,
-        log: str,
-        confined: bool = False,
-        is_cancelled: Callable[[], bool] = lambda: False,
-        stamps: StampBook | None = None,
-    ) -> "RuntimesTogether":
-        runtimes = {
-            one.name: one.runtime(scratch=path, log=log, confined=confined, is_cancelled=is_cancelled, stamps=stamps)
-            for one, path in self._beside(scratch)
-        }
+    def runtime(self, **options: Unpack[RuntimeOptions]) -> "RuntimesTogether":
+        runtimes: dict[str, ServingRuntime] = {}
+        for one, path in self._beside(options["scratch"]):
+            beside: RuntimeOptions = {**options, "scratch": path}
+            runtimes[one.name] = one.runtime(**beside)
         registrations = {one.name: one.registrations for one in self.backends}
         return RuntimesTogether(runtimes, registrations, probes=self._rehearses)
 

@@ -3,16 +3,15 @@
 import glob
 import json
 import os
-from collections.abc import Callable, Mapping
-from typing import ClassVar
+from collections.abc import Mapping
+from typing import ClassVar, Unpack
 
 from reconciler.backends.foundry import folder, genai_config
 from reconciler.backends.foundry.foundry import Foundry
 from reconciler.backends.foundry.index import INDEX, read_index
-from reconciler.backends.protocol import Backend
+from reconciler.backends.protocol import Backend, RuntimeOptions
 from reconciler.domain.observed import Registration
 from reconciler.host.places import installed_versions
-from reconciler.host.stamps import StampBook
 
 SDK = "foundry-local-sdk"
 NOTHING: Mapping[str, str] = {}
@@ -60,23 +59,8 @@ class FoundryLocal:
         """There are no copies: it loads the served folders."""
         return read_index(self.catalog)
 
-    def runtime(
-        self,
-        *,
-        scratch: str,
-        log: str,
-        confined: bool = False,
-        is_cancelled: Callable[[], bool] = lambda: False,
-        stamps: StampBook | None = None,
-    ) -> Foundry:
-        return Foundry(
-            self.catalog,
-            scratch=scratch,
-            log=log,
-            confined=confined,
-            is_cancelled=is_cancelled,
-            provider_libraries=self.provider_libraries,
-        )
+    def runtime(self, **options: Unpack[RuntimeOptions]) -> Foundry:
+        return Foundry(self.catalog, provider_libraries=self.provider_libraries, **options)
 
     def at(self, catalog: str) -> Backend:
         return FoundryLocal(catalog, self.provider_libraries)

@@ -27,6 +27,7 @@ from reconciler.host import durable
 from reconciler.host.child import Child, ChildDied, ChildFailed, ChildTimedOut
 from reconciler.host.environment import private_environment
 from reconciler.host.processes import resident
+from reconciler.host.stamps import StampBook
 
 BACKUP = "index.bak"
 OnEvent = Callable[[dict[str, Any]], None]
@@ -48,8 +49,9 @@ DEFAULT_LIMITS = TimeLimits()
 
 @dataclass(eq=False)
 class Foundry(contextlib.AbstractContextManager["Foundry"]):
-    """As ServingRuntime. `confined`: its child reads foreign models, so it runs without network and privileges where
-    the system can do that (host.confine)."""
+    """As ServingRuntime, with RuntimeOptions. `confined`: its child reads foreign models, so it runs without network
+    and privileges where the system can do that (host.confine). `stamps` are for CacheRuntime: this gives nothing a
+    further name."""
 
     cache_dir: str
     _: KW_ONLY
@@ -58,6 +60,7 @@ class Foundry(contextlib.AbstractContextManager["Foundry"]):
     limits: TimeLimits = DEFAULT_LIMITS
     confined: bool = False
     is_cancelled: Callable[[], bool] = lambda: False
+    stamps: StampBook = field(default_factory=StampBook.empty)
     provider_libraries: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:

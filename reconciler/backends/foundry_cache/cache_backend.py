@@ -2,16 +2,14 @@
 
 import glob
 import os
-from collections.abc import Callable
-from typing import ClassVar
+from typing import ClassVar, Unpack
 
 from reconciler.backends.foundry.backend import SDK, FoundryLocal
 from reconciler.backends.foundry_cache.cache_runtime import CacheRuntime
 from reconciler.backends.foundry_cache.dropped import PUBLISHER, found_in
-from reconciler.backends.protocol import Backend
+from reconciler.backends.protocol import Backend, RuntimeOptions
 from reconciler.domain.observed import Registration
 from reconciler.host.places import version_in
-from reconciler.host.stamps import StampBook
 
 
 class FoundryLocalCache(FoundryLocal):
@@ -40,25 +38,8 @@ class FoundryLocalCache(FoundryLocal):
     def registrations(self, *, every_byte: bool = False) -> tuple[Registration, ...]:
         return found_in(self.catalog, every_byte=every_byte)
 
-    def runtime(
-        self,
-        *,
-        scratch: str,
-        log: str,
-        confined: bool = False,
-        is_cancelled: Callable[[], bool] = lambda: False,
-        stamps: StampBook | None = None,
-    ) -> CacheRuntime:
-        return CacheRuntime(
-            self.catalog,
-            scratch=scratch,
-            log=log,
-            confined=confined,
-            is_cancelled=is_cancelled,
-            sdk=self.sdk,
-            stamps=stamps or StampBook.empty(),
-            is_private=self._is_private,
-        )
+    def runtime(self, **options: Unpack[RuntimeOptions]) -> CacheRuntime:
+        return CacheRuntime(self.catalog, sdk=self.sdk, is_private=self._is_private, **options)
 
     def at(self, catalog: str) -> Backend:
         return FoundryLocalCache(catalog, self.sdk)

@@ -9,7 +9,7 @@ import contextlib
 import errno
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import KW_ONLY, dataclass, field
+from dataclasses import KW_ONLY, dataclass
 from hashlib import sha256
 from typing import Any
 
@@ -20,7 +20,6 @@ from reconciler.domain.observed import TASK, Registration
 from reconciler.host import durable
 from reconciler.host.child import Child
 from reconciler.host.environment import private_environment
-from reconciler.host.stamps import StampBook
 
 SDK = "RECONCILER_FOUNDRY_SDK"  # in the child's environment: the folder of its packages
 INSTALL = "`sdk` names a folder that `pip install --target FOLDER foundry-local-sdk==1.2.4` filled, with this Python"
@@ -32,7 +31,6 @@ class CacheRuntime(Foundry):
 
     _: KW_ONLY
     sdk: str = ""
-    stamps: StampBook = field(default_factory=StampBook.empty)
     is_private: bool = False
 
     def __post_init__(self) -> None:
