@@ -15,6 +15,7 @@ from contextlib import AbstractContextManager
 from functools import partial
 from typing import IO, Any, ParamSpec, TypeVar
 
+from reconciler.domain.digest import StoredFile
 from reconciler.domain.errors import BUG, BUG_HINT, InputRefused, Problem, unless_we_fail
 from reconciler.domain.sources import lfs_pointer
 from reconciler.domain.text.escape import one_line
@@ -97,6 +98,9 @@ class Folder:
     def digest(self, name: str) -> str:
         assert self._stamps is not None, "a folder without stamps is never hashed"
         return self._stamps.digest(os.path.join(self.path, name))
+
+    def stored(self, name: str) -> StoredFile:
+        return StoredFile(path=name, size=self.size(name), digest=self.digest(name))
 
 
 class FolderProblems:

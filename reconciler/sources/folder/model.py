@@ -231,11 +231,8 @@ class _Look:
     def _files(self, weights: tuple[str, ...]) -> tuple[StoredFile, ...]:
         index = () if WEIGHTS in weights else (INDEX,)
         names = sorted(name for name in (*SMALL_FILES, *index, *weights) if self._folder.exists(name))
-        found = [self._findings.attempt(name, self._stored, name) for name in names]
+        found = [self._findings.attempt(name, self._folder.stored, name) for name in names]
         return tuple(file for file in found if file is not None)
-
-    def _stored(self, name: str) -> StoredFile:
-        return StoredFile(path=name, size=self._folder.size(name), digest=self._folder.digest(name))
 
     def _foreign_code(self, config: dict[str, Any], tokenizer: dict[str, Any]) -> Iterator[Problem]:
         message = "its auto_map names custom code, which is never run; the architecture's own code is used"
@@ -275,7 +272,7 @@ def look_at_adapter(folder: Folder) -> SourceAdapter:
         return SourceAdapter(path=folder.path, problems=tuple(findings.problems))
     reads = folder.exists(TOKENIZER)  # also one without a single token added
     files, tokenizer = (
-        tuple(StoredFile(path=name, digest=folder.digest(name), size=folder.size(name)) for name in names)
+        tuple(map(folder.stored, names))
         for names in ((ADAPTER_CONFIG, ADAPTER_WEIGHTS), filter(folder.exists, READING_FILES if reads else ()))
     )
     digest = digest_of({file.path: file.digest for file in files})

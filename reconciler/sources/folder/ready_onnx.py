@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from reconciler.backends.foundry import genai_config
-from reconciler.domain.digest import StoredFile
 from reconciler.domain.errors import InputRefused, PermanentError, Problem
 from reconciler.domain.layout import is_of_file_manager
 from reconciler.domain.sources.generation_config import end_tokens
@@ -77,10 +76,10 @@ class _OnnxLook:
             self._findings.note("", refused)
             return self._refused()
         parts = self.parts()
-        attempt, config = self._findings.attempt, parts.config
+        attempt, stored, config = self._findings.attempt, self._folder.stored, parts.config
         if self._findings.problems or not parts.weights:
             return self._refused()
-        files = tuple(file for name in sorted(parts.names) if (file := attempt(name, self._stored, name)) is not None)
+        files = tuple(file for name in sorted(parts.names) if (file := attempt(name, stored, name)) is not None)
         if self._findings.problems:
             return self._refused()
         model, added, settings = config["model"], parts.added, parts.settings
@@ -210,9 +209,6 @@ class _OnnxLook:
             hint = "copy the tokenizer's files from the original model"
             raise InputRefused("TokenizerMissing", "missing: the model would answer nothing", hint)
         return check_tokenizer(self._folder)
-
-    def _stored(self, name: str) -> StoredFile:
-        return StoredFile(path=name, size=self._folder.size(name), digest=self._folder.digest(name))
 
     def _left_out(self, names: frozenset[str]) -> Iterator[Problem]:
         left = [one for one in self._folder.names() if one not in names and not _is_note(one)]
