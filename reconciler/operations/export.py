@@ -217,7 +217,7 @@ class Export:
             yield oci_tar.of_bytes(oci_tar.blob_name(digest), digest, by_digest[digest])
         seen = set(by_digest)
         for key in sorted(brought):
-            new = sorted((size, digest) for digest, size in brought[key].sizes.items() if digest not in seen)
+            new = sorted((size, digest) for digest, size in brought[key].packed.sizes.items() if digest not in seen)
             self._large.update(digest for _, digest in new)
             seen.update(digest for _, digest in new)
             for size, digest in new:

@@ -122,14 +122,14 @@ class _Taking:
                 yield archive.read_blob(self._file, self._contents.spans[digest], digest)
 
     def require_room(self, new: list[ArchivedArtifact]) -> None:
-        missing = {digest: size for one in new for digest, size in one.sizes.items() if digest not in self._blobs}
+        wanted = {digest: size for one in new for digest, size in one.packed.sizes.items()}
         there = sum(
             os.path.getsize(path)
             for one in new
-            for digest in one.sizes
+            for digest in one.packed.sizes
             if os.path.isfile(path := self._path(one, digest))
         )
-        self._total = sum(missing.values())
+        self._total = sum(size for digest, size in wanted.items() if digest not in self._blobs)
         free = disk_free(self._machine.layout.root)
         if (needed := max(self._total - there, 0) + RESERVE * bool(new)) > free:
             message = (
@@ -141,9 +141,9 @@ class _Taking:
         machine, key = self._machine, one.packed.artifact.build_key
         folder = pull_folder(machine, key)
         durable.make_folder(folder)
-        for digest in sorted(one.sizes, key=lambda digest: (one.sizes[digest], digest)):
+        for size, digest in sorted((size, digest) for digest, size in one.packed.sizes.items()):
             if digest not in self._blobs:
-                self._blob(one, digest)
+                self._blob(one, digest, size)
         judged = self._signers[key]
         origin = Origin(
             artifact=one.packed.artifact.digest,
@@ -158,9 +158,9 @@ class _Taking:
         self._blobs.update(part.digest for part in artifact.files)
         durable.free(durable.unname(folder, machine.layout.trash))
 
-    def _blob(self, one: ArchivedArtifact, digest: str) -> None:
+    def _blob(self, one: ArchivedArtifact, digest: str, size: int) -> None:
         """One that an earlier attempt left is read: a disk may have been pulled out since."""
-        path, size = self._path(one, digest), one.sizes[digest]
+        path = self._path(one, digest)
         if os.path.lexists(path) and not (os.path.isfile(path) and StampBook.empty().digest(path) == digest):
             durable.remove_file(path)
         if not os.path.lexists(path):

@@ -38,11 +38,8 @@ LONGEST_TEXT = 300  # characters of a revision and the like
 
 @dataclass(frozen=True, kw_only=True)
 class ArchivedArtifact:
-    """`sizes` are those of all its blobs, by digest."""
-
     packed: Packed
     manifest: bytes
-    sizes: Mapping[str, int]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,17 +88,9 @@ class Found:
     attached: tuple[Attached, ...] = ()
 
     @property
-    def sizes(self) -> dict[str, int]:
-        """Of all its blobs, by digest."""
-        return _sizes(self.packed, self.manifest)
-
-    @property
     def size(self) -> int:
-        return sum(self.sizes.values())
-
-
-def _sizes(packed: Packed, manifest: bytes) -> dict[str, int]:
-    return {**{one.digest: one.size for one in packed.artifact.files}, packed.config: artifact.config_size(manifest)}
+        """Of all its blobs."""
+        return sum(self.packed.sizes.values())
 
 
 def index_bytes(machine: str, artifacts: Iterable[Packed], attached: Iterable[Attached], files: bytes) -> bytes:
@@ -239,10 +228,9 @@ class _Reader:
             packed = artifact.read(digest, data)
         except NotAnArtifact as error:
             raise self._refused(f"holds {digest}: {error}") from None
-        sizes = _sizes(packed, data)
-        for part, size in sizes.items():
+        for part, size in packed.sizes.items():
             self._name_blob(part, size)
-        return ArchivedArtifact(packed=packed, manifest=data, sizes=sizes)
+        return ArchivedArtifact(packed=packed, manifest=data)
 
     def _attached(self, digest: str, data: bytes, document: dict[str, Any], held: Mapping[str, object]) -> Attached:
         try:

@@ -45,11 +45,6 @@ def read(digest: str, data: bytes) -> Packed:
     return modelpack.parse_manifest(digest, data)
 
 
-def config_size(data: bytes) -> int:
-    """Of a manifest that `read` accepts."""
-    return int(json.loads(data)["config"]["size"])
-
-
 def _check_kind(document: dict[str, Any]) -> None:
     expected = {"mediaType": modelpack.MANIFEST_TYPE, "artifactType": modelpack.ARTIFACT_TYPE}
     for key, kind in expected.items():

@@ -62,7 +62,7 @@ def push(client: RegistryClient, blobs: str, digest: str, on_progress: OnProgres
     tag = tag_of(packed.artifact.build_key)
     if there := client.resolve(tag):
         return there
-    progress = _Progress(on_progress, wanted := _blobs_of(packed, manifest))
+    progress = _Progress(on_progress, wanted := _blobs_of(packed))
     for blob in wanted:
         BlobUpload(client, blob, _path(blobs, blob.digest), progress.moved).run()
         progress.end(blob)
@@ -98,7 +98,7 @@ class ArtifactPull:
     def run(self) -> Pulled:
         manifest, packed = self._first(self._manifest)
         durable.make_folder(self._folder)
-        missing = [blob for blob in _blobs_of(packed, manifest) if not self._is_there(blob)]
+        missing = [blob for blob in _blobs_of(packed) if not self._is_there(blob)]
         self._require_room(missing)
         progress = _Progress(self._on_progress, missing)
         for blob in missing:
@@ -171,11 +171,9 @@ class _Progress:
         self._before += blob.size
 
 
-def _blobs_of(packed: Packed, manifest: bytes) -> list[Blob]:
+def _blobs_of(packed: Packed) -> list[Blob]:
     """Each once, the small ones first: what is wrong shows before gigabytes have moved."""
-    sizes = {file.digest: file.size for file in packed.artifact.files}
-    sizes[packed.config] = artifact.config_size(manifest)
-    return sorted((Blob(digest=digest, size=size) for digest, size in sizes.items()), key=lambda blob: blob.size)
+    return sorted((Blob(digest=digest, size=size) for digest, size in packed.sizes.items()), key=lambda blob: blob.size)
 
 
 def _path(folder: str, digest: str) -> str:

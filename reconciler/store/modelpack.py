@@ -49,6 +49,12 @@ class Packed:
     artifact: Artifact
     size: int
     config: str
+    config_size: int
+
+    @property
+    def sizes(self) -> dict[str, int]:
+        """Of all its blobs, by digest."""
+        return {**{file.digest: file.size for file in self.artifact.files}, self.config: self.config_size}
 
 
 def config_bytes(recipe: Mapping[str, object], files: tuple[StoredFile, ...]) -> bytes:
@@ -86,7 +92,8 @@ def parse_manifest(digest: str, data: bytes) -> Packed:
             raise NotAnArtifact(f"{build_key!r} is no build key")
         files = tuple([_file(layer) for layer in manifest["layers"]])
         artifact = Artifact(digest=digest, build_key=build_key, files=files)
-        return Packed(artifact=artifact, size=len(data), config=manifest["config"]["digest"])
+        config = manifest["config"]
+        return Packed(artifact=artifact, size=len(data), config=config["digest"], config_size=config["size"])
     except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
         raise NotAnArtifact(str(error)) from None
 

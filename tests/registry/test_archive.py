@@ -56,7 +56,10 @@ def good(made: bytes = b"", declared: bytes = b"", signature: bytes = b"") -> Fi
     declared = declared or archive.files_manifest("main@sha1:1", "manifests", DECLARED)
     signature = signature or attached_to(made)
     artifact = Packed(
-        artifact=Artifact(digest=digests.of_bytes(made), build_key=KEY, files=()), size=len(made), config=""
+        artifact=Artifact(digest=digests.of_bytes(made), build_key=KEY, files=()),
+        size=len(made),
+        config="",
+        config_size=0,
     )
     one = Attached(digest=digests.of_bytes(signature), subject=artifact.artifact.digest, kind="x", data=signature)
     blobs = [made, declared, signature, EMPTY, CONFIG, *WEIGHTS.values(), *DECLARED.values()]

@@ -48,7 +48,7 @@ def test_what_the_store_writes_is_read() -> None:
     assert (packed.artifact.files, packed.artifact.build_key) == (FILES, KEY)
     assert packed.artifact.digest == digests.of_bytes(MANIFEST)
     assert packed.config == digests.of_bytes(CONFIG)
-    assert artifact.config_size(MANIFEST) == len(CONFIG)
+    assert packed.config_size == len(CONFIG)
 
 
 @pytest.mark.parametrize(
