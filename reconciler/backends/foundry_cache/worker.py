@@ -10,12 +10,13 @@ import os
 import re
 import sys
 import time
-from importlib.metadata import PackageNotFoundError, version
+from importlib.metadata import version
 from typing import Any
 
 from reconciler.backends.foundry.model_worker import VERBS, ModelWorker
 from reconciler.backends.worker_side import confine_worker, peak_memory, rate
 from reconciler.host.child_side import Emit, Json, serve
+from reconciler.host.places import installed_versions
 
 CONFINED, SDK = "RECONCILER_CONFINED", "RECONCILER_FOUNDRY_SDK"  # as the parent, whose imports this can do without
 
@@ -96,15 +97,8 @@ class CacheWorker(ModelWorker):
 
     def measure(self, parameters: Json, emit: Emit) -> Json:
         """The names of packages say that they are not those of our own environment."""
-        return {"peak_memory_bytes": peak_memory(), "runtime": dict(_versions())}
-
-
-def _versions() -> Any:
-    for package in PACKAGES:
-        try:
-            yield f"foundry-local-1:{package}", version(package)
-        except PackageNotFoundError:
-            continue
+        found = {f"foundry-local-1:{package}": one for package, one in installed_versions(PACKAGES).items()}
+        return {"peak_memory_bytes": peak_memory(), "runtime": found}
 
 
 def _messages(parameters: Json) -> list[dict[str, str]]:

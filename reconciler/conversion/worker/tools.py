@@ -3,12 +3,12 @@
 import gc
 import importlib
 from contextlib import suppress
-from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from reconciler.conversion.precisions import OLIVE
 from reconciler.conversion.toolchain import CONVERSION_VERSION, OWN_TOOL
 from reconciler.domain.errors import ConversionFailed
+from reconciler.host.places import installed_versions
 
 # A job needs these later. Imported before the first fork, they are paid for once.
 _LATER = (
@@ -27,23 +27,15 @@ _loaded: set[str] = set()
 
 def check_versions(wanted: dict[str, str]) -> None:
     """Raises ConversionFailed: other versions give other bytes, or none."""
-    found = {package: _installed(package) for package in wanted}
+    installed = installed_versions(wanted) | {OWN_TOOL: CONVERSION_VERSION}
+    found = {package: version.partition("+")[0] for package, version in installed.items()}  # torch 2.13.0+cpu
     wrong = [
-        f"{package} is {found[package] or 'not installed'}, expected {expected}"
+        f"{package} is {found.get(package, 'not installed')}, expected {expected}"
         for package, expected in wanted.items()
-        if found[package] != expected
+        if found.get(package) != expected
     ]
     if wrong:
         raise ConversionFailed("; ".join(wrong), code="ToolsMissing")
-
-
-def _installed(package: str) -> str:
-    if package == OWN_TOOL:
-        return CONVERSION_VERSION
-    try:
-        return version(package).partition("+")[0]  # torch 2.13.0+cpu
-    except PackageNotFoundError:
-        return ""
 
 
 def load(*purposes: str) -> None:
