@@ -22,8 +22,8 @@ from reconciler.domain.machine.registries import RegistrySettings
 from reconciler.domain.text.escape import one_line
 from reconciler.machine_reports.place import LONGEST_ENTRY, LONGEST_SIGNATURE, MOST_ENTRIES, Sent, all_marks
 from reconciler.registry import bundle
-from reconciler.registry.archive import EMPTY, EMPTY_TYPE, descriptor
-from reconciler.registry.client import MANIFEST_TYPE, NOT_WHOLE, RegistryClient
+from reconciler.registry.archive import EMPTY, descriptor, manifest_of
+from reconciler.registry.client import NOT_WHOLE, RegistryClient
 from reconciler.registry.notes import note, upload_small
 from reconciler.registry.opening import open_registry
 
@@ -50,7 +50,10 @@ class ReportTags:
         with tempfile.TemporaryDirectory(dir=self._folder) as folder:
             for data in (EMPTY, *layers.values()):
                 upload_small(self._client, data, folder)
-        self._client.put_manifest(digests.canonical(_manifest(layers)), PREFIX + one.entry)
+        embedded = (
+            {**descriptor(data, kind), "data": base64.b64encode(data).decode()} for kind, data in layers.items()
+        )
+        self._client.put_manifest(manifest_of(TYPE, embedded), PREFIX + one.entry)
 
     def each(self) -> Iterator[Sent]:
         return self._of(sorted(islice((tag for tag in self._client.tags() if tag.startswith(PREFIX)), MOST_ENTRIES)))
@@ -135,15 +138,3 @@ def _part(client: RegistryClient, layer: Mapping[str, Any], most: int) -> bytes:
     if digests.of_bytes(data) != digest:
         raise ValueError("other bytes")
     return data
-
-
-def _manifest(layers: Mapping[str, bytes]) -> dict[str, Any]:
-    return {
-        "schemaVersion": 2,
-        "mediaType": MANIFEST_TYPE,
-        "artifactType": TYPE,
-        "config": descriptor(EMPTY, EMPTY_TYPE),
-        "layers": [
-            {**descriptor(data, kind), "data": base64.b64encode(data).decode()} for kind, data in layers.items()
-        ],
-    }

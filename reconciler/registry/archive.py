@@ -109,13 +109,18 @@ def index_bytes(machine: str, artifacts: Iterable[Packed], attached: Iterable[At
 
 def files_manifest(revision: str, folder: str, files: Mapping[str, bytes]) -> bytes:
     layers = [_layer(path, files[path]) for path in sorted(files)]
+    return manifest_of(FILES_TYPE, layers, annotations={REVISION: revision, FOLDER: folder})
+
+
+def manifest_of(kind: str, layers: Iterable[Descriptor], **more: Any) -> bytes:
+    """A manifest of this artifact type with an empty configuration; `more` are its further fields."""
     document = {
         "schemaVersion": 2,
         "mediaType": MANIFEST_TYPE,
-        "artifactType": FILES_TYPE,
+        "artifactType": kind,
         "config": descriptor(EMPTY, EMPTY_TYPE),
-        "layers": layers,
-        "annotations": {REVISION: revision, FOLDER: folder},
+        "layers": [*layers],
+        **more,
     }
     return digests.canonical(document)
 

@@ -6,12 +6,11 @@ A note that has a subject is attached to it (`RegistryClient.attach`), one witho
 import json
 import os
 from collections.abc import Mapping
-from typing import Any
 
 from reconciler.domain import digest as digests
 from reconciler.domain.text.quoting import shown
 from reconciler.host import durable
-from reconciler.registry.archive import EMPTY, EMPTY_TYPE, descriptor
+from reconciler.registry.archive import EMPTY, EMPTY_TYPE, descriptor, manifest_of
 from reconciler.registry.client import MANIFEST_TYPE, RegistryClient
 from reconciler.registry.download import Blob
 from reconciler.registry.upload import BlobUpload
@@ -39,18 +38,9 @@ def note(
 def note_manifest(kind: str, annotations: Mapping[str, str], subject: bytes | None = None, layer: bytes = b"") -> bytes:
     """`kind` is its artifact type, and the type of its `layer`, which is empty where it has none; `subject` is the
     manifest that it is about."""
-    empty = descriptor(EMPTY, EMPTY_TYPE)
-    document: dict[str, Any] = {
-        "schemaVersion": 2,
-        "mediaType": MANIFEST_TYPE,
-        "artifactType": kind,
-        "config": empty,
-        "layers": [descriptor(layer, kind) if layer else empty],
-        "annotations": dict(annotations),
-    }
-    if subject is not None:
-        document["subject"] = descriptor(subject, MANIFEST_TYPE)
-    return digests.canonical(document)
+    about = {"subject": descriptor(subject, MANIFEST_TYPE)} if subject is not None else {}
+    one = descriptor(layer, kind) if layer else descriptor(EMPTY, EMPTY_TYPE)
+    return manifest_of(kind, [one], annotations=dict(annotations), **about)
 
 
 def upload_small(client: RegistryClient, data: bytes, folder: str) -> None:
