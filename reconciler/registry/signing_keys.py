@@ -71,7 +71,21 @@ def _read(path: str) -> bytes:
         raise KeyUnusable(str(error), hint=error.hint, code="KeyUnusable") from None
 
 
-class VerificationKey:
+class _Key:
+    _checks: tuple[Callable[[bytes, bytes], None], ...]
+
+    def verifies(self, signature: bytes, data: bytes) -> bool:
+        """Whether this key made it."""
+        from cryptography.exceptions import InvalidSignature
+
+        for check in self._checks:
+            with contextlib.suppress(InvalidSignature):
+                check(signature, data)
+                return True
+        return False
+
+
+class VerificationKey(_Key):
     """A public key of a builder, or of who signs models. `names`: what bundles may call it."""
 
     def __init__(self, path: str) -> None:
@@ -88,23 +102,15 @@ class VerificationKey:
         self.path, self.id = path, id_of(data)
         self.names = (self.id, pem_id_of(data))
 
-    def verifies(self, signature: bytes, data: bytes) -> bool:
-        from cryptography.exceptions import InvalidSignature
 
-        for check in self._checks:
-            with contextlib.suppress(InvalidSignature):
-                check(signature, data)
-                return True
-        return False
-
-
-class SigningKey:
+class SigningKey(_Key):
     """A private key of a builder or a machine: PKCS#8 or SEC1 in PEM form, with a passphrase or without. `public` is
     its public part in DER form."""
 
     def __init__(self, path: str, passphrase_file: str = "", environment: Mapping[str, str] = os.environ) -> None:
         """The passphrase is read only where the key wants one. Raises KeyUnusable, which shows neither."""
         self._key = _private(path, passphrase_file, environment)
+        self._checks = _checks_of(self._key.public_key())
         self.public = self._public()
         self.id = id_of(self.public)
 
@@ -114,18 +120,6 @@ class SigningKey:
         from cryptography.hazmat.primitives.hashes import SHA256
 
         return self._key.sign(data, ECDSA(SHA256()))
-
-    def verifies(self, signature: bytes, data: bytes) -> bool:
-        """Whether it made this one."""
-        from cryptography.exceptions import InvalidSignature
-        from cryptography.hazmat.primitives.asymmetric.ec import ECDSA
-        from cryptography.hazmat.primitives.hashes import SHA256
-
-        try:
-            self._key.public_key().verify(signature, data, ECDSA(SHA256()))
-        except InvalidSignature:
-            return False
-        return True
 
     def _public(self) -> bytes:
         from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
