@@ -251,11 +251,6 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _upload(self, repository: str, held: Held, name: str, query: dict[str, str]) -> None:
         if self.command == "POST":
-            source = self.owner.held(query.get("from", "")).blobs.get(query.get("mount", ""))
-            if source is not None:
-                held.blobs[query["mount"]] = source
-                self.answer(201, {"Location": f"/v2/{repository}/blobs/{query['mount']}"})
-                return
             name = f"upload-{os.urandom(6).hex()}"
             self.owner.uploads[name] = bytearray()
         if name not in self.owner.uploads:

@@ -1,5 +1,5 @@
-"""One file to a registry, as a blob: nothing moves where the registry has it, or can take it from another of its
-repositories. Else it goes up in pieces, and a lost connection goes on behind the last piece that arrived.
+"""One file to a registry, as a blob: nothing moves where the registry has it. Else it goes up in pieces, and a lost
+connection goes on behind the last piece that arrived.
 
 A registry that takes no second piece (some do not) or has lost its place (Distribution, when cut inside a piece) gets
 the whole file as one, from the beginning. After a kill of this process the blob that was under way starts again; those
@@ -37,11 +37,11 @@ class BlobUpload:
         self._blob, self._path = blob, path
         self._on_bytes, self._piece, self._resumes = on_bytes, piece, 0
 
-    def run(self, mount_from: str = "") -> None:
+    def run(self) -> None:
         failures = 0
         while not self._client.has_blob(self._blob.digest):
             try:
-                self._attempt(mount_from)
+                self._attempt()
                 break
             except Unreached as failure:
                 failures += 1
@@ -54,14 +54,10 @@ class BlobUpload:
                 self._piece = self._blob.size
         self._on_bytes(self._blob.size)
 
-    def _attempt(self, mount_from: str) -> None:
+    def _attempt(self) -> None:
         """Raises Unreached where trying once more is of use."""
-        mount = {"mount": self._blob.digest, "from": mount_from} if mount_from else {}
         url = self._session.url("blobs/uploads/")
-        answer = self._session.ask("POST", f"{url}?{urlencode(mount)}" if mount else url, (201, 202))
-        if answer.status == 201:
-            return
-        sent, place = 0, self._session.upload_place(answer, url)
+        sent, place = 0, self._session.upload_place(self._session.ask("POST", url, (202,)), url)
         while sent < self._blob.size:
             sent, place = self._sent(sent, place)
         end = f"{place}{'&' if urlsplit(place).query else '?'}{urlencode({'digest': self._blob.digest})}"

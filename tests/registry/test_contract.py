@@ -81,16 +81,6 @@ def test_a_blob_goes_in_pieces_and_not_twice(client: RegistryClient, tmp_path: P
     BlobUpload(client, blob, str(path)).run()  # is not opened
 
 
-def test_a_blob_is_taken_from_another_repository(client: RegistryClient, origin: str, tmp_path: Path) -> None:
-    other = client_of(origin, repository="models/other")
-    path, blob = file_of(tmp_path, 5000)
-    BlobUpload(other, blob, str(path)).run()
-    path.unlink()
-    BlobUpload(client, blob, str(path)).run(mount_from="models/other")
-    assert client.has_blob(blob.digest)
-    other.session.close()
-
-
 def test_a_part_goes_on(client: RegistryClient, tmp_path: Path) -> None:
     path, blob = file_of(tmp_path, 50_000)
     BlobUpload(client, blob, str(path)).run()
