@@ -67,7 +67,7 @@ def template_changes(base: Side, head: Side, sources: dict[str, str], folders: I
 def _examples(renderer: Renderer, pair: tuple[str, str], source: str, folders: InCommit) -> tuple[Example, ...]:
     tokens = special_names(folders.file(source, "tokenizer_config.json", MAX_SETTINGS))
     tokenizer = folders.file(source, "tokenizer.json", LARGEST_TOKENIZER)
-    return tuple(renderer.example(template, tokens, tokenizer) for template in pair)
+    return renderer.examples(pair, tokens, tokenizer)
 
 
 def _by_model(side: Side) -> dict[str, Release]:

@@ -69,20 +69,31 @@ class Renderer(contextlib.AbstractContextManager["Renderer"]):
         messages = [{"role": role, "content": content} for role, content in fixture.messages]
         return self.render(template, messages, fixture.tokens, asked=fixture.asked)
 
-    def render_example(self, template: str, tokens: Mapping[str, str]) -> str:
+    def render_example(self, template: str, tokens: Mapping[str, str], *, system: bool = True) -> str:
         """As `render`, the fixed conversation. A template that refuses system messages is shown without."""
         try:
-            return self.render(template, [SYSTEM, *CONVERSATION], tokens)
+            return self.render(template, [*[SYSTEM] * system, *CONVERSATION], tokens)
         except RefusedByTemplate:
             return self.render(template, CONVERSATION, tokens)
 
-    def example(self, template: str, tokens: Mapping[str, str], tokenizer: bytes | None) -> Example:
+    def examples(
+        self, templates: Sequence[str], tokens: Mapping[str, str], tokenizer: bytes | None
+    ) -> tuple[Example, ...]:
+        """Of the same conversation; without its system message where they write the same with it."""
+        shown = tuple(self.example(one, tokens, tokenizer) for one in templates)
+        if any(one.reason for one in shown) or len({one.text for one in shown}) > 1:
+            return shown
+        return tuple(self.example(one, tokens, tokenizer, system=False) for one in templates)
+
+    def example(
+        self, template: str, tokens: Mapping[str, str], tokenizer: bytes | None, *, system: bool = True
+    ) -> Example:
         """With its tokens; not `exact` where they are an estimate or the runtime understands the template
         differently."""
         if not template:
             return Example(reason="it is the model's own, which is not in this repository")
         try:
-            text = self.render_example(template, tokens)
+            text = self.render_example(template, tokens, system=system)
         except NotRendered as why:
             return Example(reason=str(why))
         counted = self.count(text, tokenizer)

@@ -177,3 +177,14 @@ def test_the_child_can_open_nothing(tmp_path: Path) -> None:
         held = {line[:26].strip(): line[26:47].strip() for line in limits}
         assert (held["Max open files"], held["Max processes"], held["Max file size"]) == ("0", "0", "0")
         assert int(held["Max address space"]) <= 1 << 30
+
+
+def test_templates_that_differ_without_a_system_message_only_are_shown_without_one(renderer: Renderer) -> None:
+    begins = "{% if messages[0].role != 'system' %}START {% endif %}"
+    rest = "{% for m in messages %}{{ m.role }}: {{ m.content }} {% endfor %}"
+    before, after = renderer.examples((rest, begins + rest), {}, None)
+    assert (before.text[:6], after.text[:6]) == ("user: ", "START ")
+    before, after = renderer.examples((rest, rest + "END"), {}, None)
+    assert (before.text[:8], after.text[-3:]) == ("system: ", "END")
+    failed, whole = renderer.examples(("{% for %}", rest), {}, None)
+    assert (bool(failed.reason), whole.text[:8]) == (True, "system: ")
