@@ -174,7 +174,26 @@ def test_the_end_of_the_daemon_ends_the_streams(tmp_path: Path, shown: FixedPage
 
 @pytest.mark.skipif(not hasattr(socket, "AF_UNIX"), reason="unix sockets")
 @pytest.mark.parametrize(
-    ("host", "status"), [("localhost", 200), ("127.0.0.1:1234", 200), ("[::1]:80", 200), ("evil.example:9464", 403)]
+    ("host", "status"),
+    [
+        ("localhost", 200),
+        ("LocalHost:9464", 200),
+        ("127.0.0.1:1234", 200),
+        ("127.9.9.9", 200),
+        ("[::1]:80", 200),
+        ("evil.example:9464", 403),
+        ("127.0.0.1.evil.example", 403),
+        ("localhost.evil.example", 403),
+        ("127.0.0.1:80.evil.example", 403),
+        ("127.0.0.1@evil.example", 403),
+        ("localhost:80@evil.example", 403),
+        ("[::1].evil.example", 403),
+        ("[::1", 403),
+        ("[fe80::1]", 403),
+        ("0.0.0.0", 403),
+        ("192.168.1.7", 403),
+        ("", 403),
+    ],
 )
 def test_a_socket_that_ssh_forwards_answers_no_site_either(
     tmp_path: Path, shown: FixedPage, host: str, status: int

@@ -31,23 +31,13 @@ class Address:
     def accepts(self, host: str) -> bool:
         """Whether a request may carry this Host header. A web page whose name points at 127.0.0.1 (DNS rebinding) sends
         that name. On an address that others can reach, any name is allowed."""
-        name = _name(host)
+        name = _PORT.sub("", host.strip().lower())
         return bool(self.path) or not self.is_local or name in _LOCAL_NAMES | {self.host, f"[{self.host}]"}
 
     def __str__(self) -> str:
         if self.path:
             return _UNIX + self.path
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
-
-
-def is_loopback(host: str) -> bool:
-    """Whether a Host header names this machine to itself, by an address or the name that nobody else can have."""
-    name = _name(host)
-    return name in _LOCAL_NAMES or re.fullmatch(r"127(\.\d{1,3}){3}", name) is not None
-
-
-def _name(host: str) -> str:
-    return _PORT.sub("", host.strip().lower())
 
 
 def parse_address(text: str) -> Address | None:

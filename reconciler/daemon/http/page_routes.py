@@ -10,8 +10,8 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 
 from reconciler.daemon.http.handler import Request, Response
-from reconciler.daemon.http.listening import is_loopback
 from reconciler.daemon.http.page_source import PageSource
+from reconciler.domain.machine.registries import is_loopback
 from reconciler.domain.text.escape import for_json
 
 STREAMS = 8  # of the server's threads
@@ -108,7 +108,7 @@ def is_of_this_page(request: Request) -> bool:
     origin_is_ours = all(one == f"http://{host}" for one in said["origin"] for host in said["host"])
     site = set(said["sec-fetch-site"])
     followed = request.path == PAGE and set(said["sec-fetch-dest"]) == {"document"}
-    named = all(map(is_loopback, said["host"]))
+    named = all(is_loopback(one.lower()) for one in said["host"])
     return named and origin_is_ours and (followed or site <= {"same-origin", "none"})
 
 

@@ -16,7 +16,6 @@ TIMEOUT = 10.0  # seconds for each answer on the wire
 LONGEST_REST = 3600.0  # seconds that a server can make us wait
 
 _URL = re.compile(r"(https?)://(\[[0-9a-fA-F:.]+\]|[A-Za-z0-9.-]+)(:\d{1,5})?(/[!-~]*)?")
-_LOOPBACK = re.compile(r"localhost|127\.[0-9.]+|\[::1\]")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,8 +76,3 @@ def check_url(url: str, where: str) -> None:
     """Raises UsageError. A password has no place in a URL: secrets are in files."""
     if not _URL.fullmatch(url):
         raise UsageError(f"{where}: expected a URL such as https://example.com/path, without a password")
-
-
-def is_loopback(url: str) -> bool:
-    match = _URL.fullmatch(url)
-    return match is not None and _LOOPBACK.fullmatch(match[2]) is not None

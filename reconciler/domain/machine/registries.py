@@ -25,6 +25,7 @@ _ADDRESS = re.compile(
     rf"(?P<origin>(?P<scheme>https?)://(?P<host>[a-z0-9.-]{{1,253}}|\[[0-9a-f:]{{2,45}}\])(?::[0-9]{{1,5}})?)"
     rf"/(?P<repository>{_PART}(?:/{_PART})*)"
 )
+_HOST = re.compile(r"(?:\[(?P<v6>[0-9a-f:]+)\]|(?P<name>[a-z0-9.-]+))(?::[0-9]*)?")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,8 +55,10 @@ def read_address(text: str) -> RegistryAddress | None:
 
 
 def is_loopback(host: str) -> bool:
-    """`host` may have a port."""
-    name = host[1:].partition("]")[0] if host.startswith("[") else host.partition(":")[0]
+    """Whether it names this machine to itself, by an address or the name that nobody else can have. It may have a port,
+    and nothing else."""
+    found = _HOST.fullmatch(host)
+    name = (found["v6"] or found["name"]) if found is not None else ""
     try:
         return name == "localhost" or ipaddress.ip_address(name).is_loopback
     except ValueError:

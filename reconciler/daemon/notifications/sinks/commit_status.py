@@ -7,13 +7,15 @@ import json
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from urllib.parse import urlsplit
 
 from reconciler.daemon.notifications.cloud_events import safe_name
-from reconciler.daemon.notifications.post import Reply, check_url, is_loopback, post
+from reconciler.daemon.notifications.post import Reply, check_url, post
 from reconciler.daemon.notifications.sink import Delivery, SinkContext, SinkKind
 from reconciler.daemon.secret_file import NoSecret, read_secret
 from reconciler.daemon.state import State
 from reconciler.domain.errors import UsageError
+from reconciler.domain.machine.registries import is_loopback
 from reconciler.domain.machine.settings import Section, Setting
 from reconciler.domain.plain_data import as_dict
 from reconciler.domain.reasons import USER_HOLDS
@@ -47,7 +49,7 @@ class CommitStatusTarget:
         if not self.server:
             raise UsageError(f"{where}: {self.forge} needs the address of its server", hint="--commit-status-url URL")
         check_url(self.server, where)
-        if self.server.startswith("http:") and not is_loopback(self.server):
+        if self.server.startswith("http:") and not is_loopback(urlsplit(self.server).netloc):
             raise UsageError(f"{where}: a token is sent over https only")
 
     @property
