@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler
-from typing import Any, Protocol
+from typing import Any
 
 HEAD_LIMIT = 16 << 10  # bytes
 CHUNK = 64 << 10  # bytes of a body read at once
@@ -34,24 +34,16 @@ class Request:
     body: Iterable[bytes] = ()
 
 
-class Stream(Protocol):
-    """A body without an end that is known. Each piece is sent as it comes; `close` is called once, also when nothing
-    was sent."""
-
-    def __iter__(self) -> Iterator[bytes]: ...
-
-    def close(self) -> None: ...
-
-
 @dataclass(frozen=True, kw_only=True)
 class Response:
-    """With a `stream` there is no `body`."""
+    """With a `stream`, which is entered once, there is no `body`: its pieces are sent as they come, without an end that
+    is known."""
 
     status: int
     body: bytes = b""
     type: str = "application/json"
     headers: Mapping[str, str] = field(default_factory=dict)
-    stream: Stream | None = None
+    stream: contextlib.AbstractContextManager[Iterator[bytes]] | None = None
 
 
 class BadRequest(Exception):
@@ -133,9 +125,9 @@ class RequestHandler(BaseHTTPRequestHandler):
             self._write_head(answer, {"Content-Length": str(len(answer.body))})
             self.wfile.write(answer.body)
             return
-        with contextlib.closing(answer.stream):
+        with answer.stream as pieces:
             self._write_head(answer, {})
-            for piece in answer.stream:
+            for piece in pieces:
                 self.wfile.write(piece)
                 self.wfile.flush()  # a client that does not read is given up after the socket's timeout
 

@@ -7,7 +7,8 @@ nothing else: neither an answer nor one of the STREAMS that can be open at a tim
 import json
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 
 from reconciler.daemon.http.handler import Request, Response
 from reconciler.daemon.http.page_source import PageSource
@@ -62,42 +63,34 @@ class PageRoutes:
     def _stream(self) -> Response:
         if not self._free.acquire(blocking=False):  # guard: streams leave threads to others
             return Response(status=503, headers={"Retry-After": "5"})
-        stream = _Changes(self._page.digests, self._free.release, self._closing, self._times)
-        return Response(status=200, type="text/event-stream; charset=utf-8", headers=_HEADERS, stream=stream)
+        kind = "text/event-stream; charset=utf-8"
+        return Response(status=200, type=kind, headers=_HEADERS, stream=self._open_stream())
 
+    @contextmanager
+    def _open_stream(self) -> Iterator[Iterator[bytes]]:
+        try:
+            yield self._changes()
+        finally:  # also when nothing was sent
+            self._free.release()
 
-class _Changes:
-    """Server-sent events: at first the digests of all parts, then those that changed. Each message is small, so a
-    client that reads slowly holds nothing up and costs no memory."""
-
-    def __init__(
-        self,
-        digests: Callable[[], Mapping[str, str]],
-        release: Callable[[], None],
-        closing: threading.Event,
-        times: tuple[float, float, float],
-    ) -> None:
-        self._digests, self._release, self._closing = digests, release, closing
-        self._life, self._heartbeat, self._look = times
-
-    def __iter__(self) -> Iterator[bytes]:
+    def _changes(self) -> Iterator[bytes]:
+        """Server-sent events: at first the digests of all parts, then those that changed. Each message is small, so a
+        client that reads slowly holds nothing up and costs no memory."""
+        life, heartbeat, look = self._times
         yield b"retry: 2000\n\n"
         known: dict[str, str] = {}
         began = said = time.monotonic()
-        while time.monotonic() - began < self._life:
-            new = {name: digest for name, digest in self._digests().items() if known.get(name) != digest}
+        while time.monotonic() - began < life:
+            new = {name: digest for name, digest in self._page.digests().items() if known.get(name) != digest}
             if new:
                 known |= new
                 said = time.monotonic()
                 yield f"data: {json.dumps(new)}\n\n".encode()
-            elif time.monotonic() - said >= self._heartbeat:
+            elif time.monotonic() - said >= heartbeat:
                 said = time.monotonic()
                 yield b":\n\n"
-            if self._closing.wait(self._look):
+            if self._closing.wait(look):
                 return
-
-    def close(self) -> None:
-        self._release()
 
 
 def is_of_this_page(request: Request) -> bool:
