@@ -11,18 +11,16 @@ import random
 import tempfile
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
-from dataclasses import replace
 
 from reconciler.domain.errors import TemporaryError
 from reconciler.fleet.inventory_form import SIGNATURE, is_inventory
 from reconciler.host import system
 from reconciler.machine_reports.folder import ENDING, MARK_ENDING, MARK_TEXT
 from reconciler.machine_reports.place import LONGEST_ENTRY, LONGEST_SIGNATURE, MOST_ENTRIES, Sent, all_marks
-from reconciler.sources.git.address import Remote, realm
+from reconciler.sources.git.address import Remote
 from reconciler.sources.git.mirror import CommitRefused, Mirror
 from reconciler.sources.git.objects import FILE, Entry, MirrorBroken, Objects, Tree
-from reconciler.sources.git.process import folder_size
-from reconciler.sources.git.runner import FETCH_TIME, NETWORK, POLL_TIME, Credentials, GitFailed, GitRunner
+from reconciler.sources.git.runner import POLL_TIME, Credentials, GitFailed, GitRunner
 
 TRIES = 10  # where other machines push at the same time
 PAUSE = 0.5  # seconds, times a drawn number and the tries so far
@@ -42,9 +40,7 @@ class ReportBranch:
         self._remote, self._sleep = remote, sleep
         self._temporary = "" if folder else tempfile.mkdtemp(prefix="reconciler-reports-")
         self._folder = folder or os.path.join(self._temporary, "reports.git")
-        server, user = realm(remote.url)
-        known = replace(credentials, realm=server, user=user)
-        self._git = GitRunner(self._folder, known, protocols=f"{NETWORK}:file" if remote.allow_file else NETWORK)
+        self._git = GitRunner.of(remote, self._folder, credentials)
 
     def put(self, one: Sent) -> None:
         path = one.entry + ENDING
@@ -116,15 +112,8 @@ class ReportBranch:
             if missing_is_empty:
                 return ""
             raise
-        limit = folder_size(self._packs) + LARGEST
-        source = f"+refs/heads/{self._remote.branch}:{TIP}"
-        options = ("--quiet", "--no-tags", "--no-write-fetch-head", "--no-recurse-submodules", "--no-auto-maintenance")
         try:
-            self._git.run(
-                *("fetch", *options, "--depth=1", "--", self._remote.url, source),
-                seconds=FETCH_TIME,
-                growing=(self._packs, limit),
-            )
+            self._git.fetch(self._remote, TIP, "--depth=1", limit=LARGEST)
             return self._git.text("rev-parse", "--verify", TIP)
         except GitFailed as failed:
             raise self._unreadable(f"{tip[:12]} of {self.name} cannot be fetched: {failed.complaint}") from None

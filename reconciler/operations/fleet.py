@@ -31,11 +31,11 @@ from reconciler.machine_reports.verify import ReadReport, order_of, read_report
 from reconciler.manifests.parsed import Parsed
 from reconciler.registry.signing_keys import KeyUnusable
 from reconciler.reports.fleet.view import SeenMachine
-from reconciler.sources.git.address import Remote, realm
+from reconciler.sources.git.address import Remote
 from reconciler.sources.git.local import LocalRepository, git_directory
 from reconciler.sources.git.manifests_in_commit import read_commit
 from reconciler.sources.git.objects import Tree
-from reconciler.sources.git.runner import FETCH_TIME, NETWORK, Credentials, GitFailed, GitRunner
+from reconciler.sources.git.runner import Credentials, GitFailed, GitRunner
 
 MOST_COMMITS = 2000
 FETCHED = "refs/heads/fleet"
@@ -179,14 +179,14 @@ class FollowedBranch:
 def read_server(remote: Remote, credentials: Credentials, path: str) -> FollowedBranch:
     """Of a server, into a folder that goes again: the commits, and of the newest one what is small, where the server
     can leave the rest out."""
-    server, user = realm(remote.url)
-    known = replace(credentials, realm=server, user=user)
     with tempfile.TemporaryDirectory(prefix="reconciler-fleet-") as folder:
         try:
-            history = _fetched(remote, known, os.path.join(folder, "history.git"), f"--depth={MOST_COMMITS}", "tree:0")
+            history = GitRunner.of(remote, os.path.join(folder, "history.git"), credentials)
+            _fetch(history, remote, f"--depth={MOST_COMMITS}", "--filter=tree:0")
             commits = _commits(history, FETCHED)
             tree = os.path.join(folder, "tree.git")
-            newest = _fetched(remote, known, tree, "--depth=1", f"blob:limit={SMALL_FILES}")
+            newest = history.at(tree)
+            _fetch(newest, remote, "--depth=1", f"--filter=blob:limit={SMALL_FILES}")
             declared = _declared(tree, newest.text("rev-parse", "--verify", FETCHED), path)
         except GitFailed as failed:
             message = f"{remote.url}: {remote.branch} cannot be read: {failed.complaint}"
@@ -200,14 +200,10 @@ def read_server(remote: Remote, credentials: Credentials, path: str) -> Followed
     )
 
 
-def _fetched(remote: Remote, credentials: Credentials, folder: str, depth: str, leaves_out: str) -> GitRunner:
-    git = GitRunner(folder, credentials, protocols=f"{NETWORK}:file" if remote.allow_file else NETWORK)
+def _fetch(git: GitRunner, remote: Remote, *options: str) -> None:
+    """Into a new repository."""
     git.run("init", "--quiet", "--bare", "--template=")
-    options = ("--quiet", "--no-tags", "--no-write-fetch-head", depth, f"--filter={leaves_out}")
-    source = f"+refs/heads/{remote.branch}:{FETCHED}"
-    growing = (os.path.join(folder, "objects", "pack"), LARGEST_FETCH)
-    git.run("fetch", *options, "--", remote.url, source, seconds=FETCH_TIME, growing=growing)
-    return git
+    git.fetch(remote, FETCHED, *options, limit=LARGEST_FETCH)
 
 
 def read_clone(folder: str, branch: str, path: str) -> FollowedBranch:

@@ -82,15 +82,9 @@ class Mirror:
         """Bring the branch here, if it moved. Returns its commit, which may be newer than `tip`."""
         if self._ref(self._fetched) == tip and all(map(self.has, {tip, accepted or tip})):
             return tip
-        limit = folder_size(self._packs) + LARGEST_FETCH
+        options = ("--no-filter", *self._depth(tip, accepted))
         try:
-            self._git.run(
-                *("fetch", "--quiet", "--no-tags", "--no-write-fetch-head", "--no-recurse-submodules"),
-                *("--no-auto-maintenance", "--no-filter", *self._depth(tip, accepted), "--"),
-                *(self._remote.url, f"+refs/heads/{self._remote.branch}:{self._fetched}"),
-                seconds=FETCH_TIME,
-                growing=(self._packs, limit),
-            )
+            self._git.fetch(self._remote, self._fetched, *options, limit=LARGEST_FETCH)
         except GitFailed as failed:
             # The server has just answered `poll`, so it may as well be our mirror that is torn.
             raise MirrorBroken(failed.complaint) from None

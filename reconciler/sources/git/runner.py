@@ -17,14 +17,15 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any
 
 from reconciler.domain.errors import PermanentError, RaisedOnPurpose, UsageError
 from reconciler.domain.text.quoting import printable
 from reconciler.host import system
-from reconciler.sources.git.process import COMPLAINT, Reader, end, watched
+from reconciler.sources.git.address import Remote, realm
+from reconciler.sources.git.process import COMPLAINT, Reader, end, folder_size, watched
 
 # Seconds.
 LOCAL_TIME = 120.0
@@ -138,6 +139,13 @@ class GitRunner:
         self._credentials = credentials or Credentials()
         self._protocols = protocols
 
+    @classmethod
+    def of(cls, remote: Remote, folder: str, credentials: Credentials) -> "GitRunner":
+        """For the server of `remote`, which the credentials are given to."""
+        server, user = realm(remote.url)
+        known = replace(credentials, realm=server, user=user)
+        return cls(folder, known, protocols=f"{NETWORK}:file" if remote.allow_file else NETWORK)
+
     def at(self, folder: str) -> "GitRunner":
         return GitRunner(folder, self._credentials, protocols=self._protocols)
 
@@ -166,6 +174,16 @@ class GitRunner:
         if code not in ok:
             raise GitFailed(arguments[0], code, self._clean(complaint))
         return code, bytes(out.held)
+
+    def fetch(self, remote: Remote, ref: str, *options: str, limit: int) -> None:
+        """Bring its branch here, as `ref`. `limit` is how many bytes may come. Raises as `run` does."""
+        packs = os.path.join(self._folder, "objects", "pack")
+        self.run(
+            *("fetch", "--quiet", "--no-tags", "--no-write-fetch-head", "--no-recurse-submodules"),
+            *("--no-auto-maintenance", *options, "--", remote.url, f"+refs/heads/{remote.branch}:{ref}"),
+            seconds=FETCH_TIME,
+            growing=(packs, folder_size(packs) + limit),
+        )
 
     @contextlib.contextmanager
     def piped(self, *arguments: str) -> Iterator[subprocess.Popen[bytes]]:

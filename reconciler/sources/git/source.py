@@ -17,13 +17,13 @@ from reconciler.domain.layout import Layout
 from reconciler.host import durable
 from reconciler.host.lock import hold
 from reconciler.manifests.parsed import Parsed
-from reconciler.sources.git.address import Remote, realm
+from reconciler.sources.git.address import Remote
 from reconciler.sources.git.export import Exports
 from reconciler.sources.git.lfs import with_lfs_sources
 from reconciler.sources.git.manifests_in_commit import GitDisk, read_manifests
 from reconciler.sources.git.mirror import CommitRefused, Mirror, Unreachable
 from reconciler.sources.git.objects import MirrorBroken, Objects, Tree
-from reconciler.sources.git.runner import NETWORK, Credentials, GitFailed, GitRunner
+from reconciler.sources.git.runner import Credentials, GitFailed, GitRunner
 from reconciler.sources.manifests import Gathered, gather, interpret
 
 T = TypeVar("T")
@@ -90,15 +90,9 @@ def _with_refusal(parsed: Parsed, url: str, commit: str, error: PermanentError |
 def stands(remote: Remote, layout: Layout, credentials: Credentials, commit: str) -> bool:
     """Whether the branch names that commit still and its signature holds: one question to the server. Nothing is
     written, so no lock is taken. Raises as `follow` does."""
-    mirror = Mirror(layout.at("mirror.git"), remote, _runner(remote, layout, credentials))
+    folder = layout.at("mirror.git")
+    mirror = Mirror(folder, remote, GitRunner.of(remote, folder, credentials))
     return mirror.poll() == commit and not mirror.unsigned(commit, commit)
-
-
-def _runner(remote: Remote, layout: Layout, credentials: Credentials) -> GitRunner:
-    server, user = realm(remote.url)
-    known = replace(credentials, realm=server, user=user)
-    protocols = f"{NETWORK}:file" if remote.allow_file else NETWORK
-    return GitRunner(layout.at("mirror.git"), known, protocols=protocols)
 
 
 class _Following:
@@ -113,7 +107,7 @@ class _Following:
         self._sources = layout.at("sources")
         self._staging = os.path.join(self._sources, "staging")
         self._roots = tuple(os.path.realpath(root) for root in roots)
-        self._git = _runner(remote, layout, credentials)
+        self._git = GitRunner.of(remote, layout.at("mirror.git"), credentials)
         self._exports = Exports(self._sources)
         self._exports.sweep()
         self._mirror = Mirror(layout.at("mirror.git"), remote, self._git)
