@@ -173,12 +173,12 @@ class Requirement:
 
 
 @dataclass(frozen=True, kw_only=True)
-class NodeSelector:
-    """Which machines a model is for: all that it says must hold there."""
+class LabelSelector:
+    """Which machines, or which models, are meant: all that it says must hold of their labels."""
 
-    match_labels: Annotated[dict[str, Label], About("Labels that the machine must have.")] = field(default_factory=dict)
+    match_labels: Annotated[dict[str, Label], About("Labels that it must have.")] = field(default_factory=dict)
     match_expressions: Annotated[
-        tuple[Requirement, ...], About("Requirements on the machine's labels; all must hold."), Accepts(most=100)
+        tuple[Requirement, ...], About("Requirements on its labels; all must hold."), Accepts(most=100)
     ] = ()
 
 
@@ -218,7 +218,7 @@ class ModelOptions:
         About("How many earlier releases of a variant can be served again: their artifacts are kept."),
         whole(0, 20),
     ] = 1
-    node_selector: Annotated[NodeSelector | None, About("Which machines the model is for. Default: all.")] = None
+    node_selector: Annotated[LabelSelector | None, About("Which machines the model is for. Default: all.")] = None
     depends_on: Annotated[
         tuple[ModelName, ...],
         About("Models that must be ready on the machine before a new release of this one is made."),

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Annotated
 
 from reconciler.domain.accepts import DURATION, FLAG, REASON, About, Accepts, whole
-from reconciler.domain.manifest import ModelName, NodeSelector
+from reconciler.domain.manifest import LabelSelector, ModelName
 from reconciler.domain.text.units import Count
 
 DAY = 86_400.0
@@ -38,7 +38,7 @@ class Ring:
 
     name: Annotated[RingName, About("What the ring is called, in messages and in `promoted`.")]
     node_selector: Annotated[
-        NodeSelector | None, About("Labels that a machine of the ring has, as in a Model. Default: any.")
+        LabelSelector | None, About("Labels that a machine of the ring has, as in a Model. Default: any.")
     ] = None
     machines: Annotated[tuple[MachineName, ...], About("Its machines by name."), Accepts(most=1000)] = ()
     share: Annotated[
@@ -99,7 +99,7 @@ class RolloutOptions:
     models: Annotated[
         tuple[ModelName, ...], About("The models it is about, by name. Default: all."), Accepts(most=1000)
     ] = ()
-    selector: Annotated[NodeSelector | None, About("The models it is about, by their labels. Default: all.")] = None
+    selector: Annotated[LabelSelector | None, About("The models it is about, by their labels. Default: all.")] = None
     silent_after: Annotated[
         float,
         About("A machine of which nothing new was heard for so long counts as not ready. Machines report once a day."),

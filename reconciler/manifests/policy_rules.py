@@ -5,8 +5,9 @@ import re
 from collections.abc import Iterator
 from dataclasses import replace
 
+from reconciler.domain.manifest import LabelSelector
 from reconciler.domain.policy.licenses import meant, one_license
-from reconciler.domain.policy.policy import LicenseRule, ModelSelector, Policy, PolicyRules
+from reconciler.domain.policy.policy import LicenseRule, Policy, PolicyRules
 from reconciler.domain.text.quoting import count_of, field_path, listed, nearest, shown
 from reconciler.manifests.declaration import Declaration
 from reconciler.manifests.described import value_of, values_of
@@ -85,11 +86,11 @@ def with_ids(rules: PolicyRules) -> PolicyRules:
     return replace(rules, licenses=LicenseRule(allow=allow, deny=deny, unknown=rules.licenses.unknown))
 
 
-def _selector(written: object) -> ModelSelector | None:
-    return None if written is None else value_of(ModelSelector, written)  # type: ignore[arg-type]
+def _selector(written: object) -> LabelSelector | None:
+    return None if written is None else value_of(LabelSelector, written)  # type: ignore[arg-type]
 
 
-def _selector_problems(selector: ModelSelector | None) -> Iterator[RuleProblem]:
+def _selector_problems(selector: LabelSelector | None) -> Iterator[RuleProblem]:
     """A label that no model can have would take models out in silence."""
     for key, value in (selector.match_labels if selector else {}).items():
         if not (is_key(key) and is_value(value)):
@@ -129,7 +130,7 @@ def broken_policy(document: YamlDocument, file: str) -> Policy:
     )
 
 
-def _readable_selector(spec: dict[object, object]) -> ModelSelector | None:
+def _readable_selector(spec: dict[object, object]) -> LabelSelector | None:
     """None, which is every model, for one that cannot be read."""
     if "selector" not in spec:
         return None

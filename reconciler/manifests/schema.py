@@ -13,8 +13,8 @@ from pydantic import BeforeValidator, Discriminator, Field, Tag, TypeAdapter
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 from pydantic_core.core_schema import WithDefaultSchema
 
-from reconciler.domain.manifest import API_VERSION, ModelOptions
-from reconciler.domain.policy.policy import ModelSelector, PolicyRules
+from reconciler.domain.manifest import API_VERSION, LabelSelector, ModelOptions
+from reconciler.domain.policy.policy import PolicyRules
 from reconciler.domain.rollout import RolloutOptions
 from reconciler.domain.targets import PRECISIONS
 from reconciler.domain.text.quoting import listed, nearest
@@ -247,7 +247,7 @@ class PruneConfirmationManifest(Strict):
 
 
 Rules: Any = manifest_type(PolicyRules)
-Selector: Any = manifest_type(ModelSelector)
+Selector: Any = manifest_type(LabelSelector)
 
 
 class PolicySpec(Rules):  # type: ignore[misc] # its base is made of PolicyRules, and so has all of its fields

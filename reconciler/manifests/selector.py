@@ -14,8 +14,7 @@ import re
 from collections.abc import Mapping
 
 from reconciler.domain.machine.facts import Facts
-from reconciler.domain.manifest import NodeSelector, Requirement
-from reconciler.domain.policy.policy import ModelSelector
+from reconciler.domain.manifest import LabelSelector, Requirement
 from reconciler.domain.targets import PROVIDER_LABEL
 
 RESERVED = "reconciler.foundry/"
@@ -35,7 +34,7 @@ def labels_of(name: str, labels: Mapping[str, str], facts: Facts) -> dict[str, s
     return {**labels, **own, **providers}
 
 
-def mismatch(selector: NodeSelector | ModelSelector, labels: Mapping[str, str]) -> str:
+def mismatch(selector: LabelSelector, labels: Mapping[str, str]) -> str:
     """Why it is not for such a machine, or model: the first requirement that fails. "" when all hold; an empty selector
     holds everywhere."""
     for key, wanted in sorted(selector.match_labels.items()):

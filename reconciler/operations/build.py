@@ -21,7 +21,7 @@ from reconciler.domain.desired import DesiredRelease
 from reconciler.domain.errors import Paused, Problem, ReconcilerError, RuntimeUnavailable, UsageError
 from reconciler.domain.layout import CLAIMS, WORK
 from reconciler.domain.machine.registries import LOCAL, RegistrySettings
-from reconciler.domain.manifest import NodeSelector
+from reconciler.domain.manifest import LabelSelector
 from reconciler.domain.measured import MeasurementSet
 from reconciler.domain.plan import Held, Outcome
 from reconciler.domain.targets import DEFAULT_PROVIDER
@@ -122,7 +122,7 @@ def wanted_by(machines: Sequence[Mapping[str, str]], parsed: Parsed) -> Parsed:
     return replace(parsed, models=tuple(one for one in parsed.models if _is_for_one_of(machines, one.node_selector)))
 
 
-def _is_for_one_of(machines: Sequence[Mapping[str, str]], selector: NodeSelector | None) -> bool:
+def _is_for_one_of(machines: Sequence[Mapping[str, str]], selector: LabelSelector | None) -> bool:
     return any(selector is None or not mismatch(selector, labels) for labels in machines)
 
 

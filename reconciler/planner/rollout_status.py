@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from reconciler.domain.machine_report import MachineReport
-from reconciler.domain.manifest import NodeSelector
+from reconciler.domain.manifest import LabelSelector
 from reconciler.domain.rollout import Ring, Rollout, WatchedRelease
 from reconciler.domain.text.quoting import count_of
 from reconciler.domain.text.units import period_text
@@ -136,7 +136,7 @@ def who_is_in(ring: Ring) -> str:
     return ", ".join(parts) or "all others"
 
 
-def selector_text(selector: NodeSelector) -> str:
+def selector_text(selector: LabelSelector) -> str:
     labels = [f"{key}={value}" for key, value in sorted(selector.match_labels.items())]
     rules = [f"{one.key} {one.operator} {', '.join(one.values)}".rstrip() for one in selector.match_expressions]
     return " and ".join([*labels, *rules]) or "any labels"

@@ -2,8 +2,8 @@
 
 import pytest
 
-from reconciler.domain.manifest import Requirement
-from reconciler.domain.policy.policy import ModelSelector, Policy, PolicyRules
+from reconciler.domain.manifest import LabelSelector, Requirement
+from reconciler.domain.policy.policy import Policy, PolicyRules
 from reconciler.manifests.machine_config import parse_config
 from reconciler.manifests.machine_policies import policies_in
 from tests.manifests.test_parse import GROUP, manifest, model, parsed, said
@@ -33,7 +33,7 @@ def test_a_policy_with_every_field() -> None:
     assert policy.line_of("licenses") == 8
     assert policy.line_of("signatures.builds") == 13
     assert policy.line_of("nothing") == 1
-    assert policy.selector == ModelSelector(
+    assert policy.selector == LabelSelector(
         match_labels={"tier": "prod"}, match_expressions=(Requirement(key="site", operator="NotIn", values=("lab",)),)
     )
     assert (rules.mode, rules.served) == ("warn", "retire")
@@ -72,7 +72,7 @@ def test_what_is_wrong_with_a_policy(spec: str, problem: str) -> None:
     assert policy.enforced
 
 
-PROD = ModelSelector(match_labels={"tier": "prod"})
+PROD = LabelSelector(match_labels={"tier": "prod"})
 WRONG = "gates: [speed]"
 
 
@@ -95,7 +95,7 @@ WRONG = "gates: [speed]"
     ids=range(12),
 )
 def test_a_policy_that_cannot_be_read_closes(
-    text: str, name: str, selector: ModelSelector | None, *, enforced: bool
+    text: str, name: str, selector: LabelSelector | None, *, enforced: bool
 ) -> None:
     found = parsed({"p.yaml": text, "m.yaml": model()})
     assert found.problems

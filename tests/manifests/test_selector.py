@@ -6,7 +6,7 @@ import pytest
 
 from reconciler.domain.desired import Desired
 from reconciler.domain.machine.facts import Facts
-from reconciler.domain.manifest import NodeSelector, Requirement
+from reconciler.domain.manifest import LabelSelector, Requirement
 from reconciler.manifests.parse import parse
 from reconciler.manifests.parsed import Parsed, Place
 from reconciler.manifests.paths import ParseContext
@@ -17,18 +17,18 @@ from tests.planner.world import World, desired, release
 LABELS = {"site": "lab", "rack": "7", "note": "", "size": "big", "huge": "9223372036854775808"}
 
 
-def expression(key: str, operator: str, *values: str) -> NodeSelector:
-    return NodeSelector(match_expressions=(Requirement(key=key, operator=operator, values=values),))
+def expression(key: str, operator: str, *values: str) -> LabelSelector:
+    return LabelSelector(match_expressions=(Requirement(key=key, operator=operator, values=values),))
 
 
-CASES: dict[str, tuple[NodeSelector, bool]] = {
-    "an empty selector is for all": (NodeSelector(), True),
-    "a label that is so": (NodeSelector(match_labels={"site": "lab"}), True),
-    "a label that is not so": (NodeSelector(match_labels={"site": "shop"}), False),
-    "a label that is not set": (NodeSelector(match_labels={"zone": "lab"}), False),
-    "an empty value is a value": (NodeSelector(match_labels={"note": ""}), True),
-    "not set is not empty": (NodeSelector(match_labels={"zone": ""}), False),
-    "all labels must hold": (NodeSelector(match_labels={"site": "lab", "rack": "8"}), False),
+CASES: dict[str, tuple[LabelSelector, bool]] = {
+    "an empty selector is for all": (LabelSelector(), True),
+    "a label that is so": (LabelSelector(match_labels={"site": "lab"}), True),
+    "a label that is not so": (LabelSelector(match_labels={"site": "shop"}), False),
+    "a label that is not set": (LabelSelector(match_labels={"zone": "lab"}), False),
+    "an empty value is a value": (LabelSelector(match_labels={"note": ""}), True),
+    "not set is not empty": (LabelSelector(match_labels={"zone": ""}), False),
+    "all labels must hold": (LabelSelector(match_labels={"site": "lab", "rack": "8"}), False),
     "In": (expression("site", "In", "shop", "lab"), True),
     "In, another": (expression("site", "In", "shop"), False),
     "In, not set": (expression("zone", "In", "lab"), False),
@@ -51,7 +51,7 @@ CASES: dict[str, tuple[NodeSelector, bool]] = {
     "Lt, equal": (expression("rack", "Lt", "7"), False),
     "Lt, not set": (expression("zone", "Lt", "1"), False),
     "all expressions must hold": (
-        NodeSelector(
+        LabelSelector(
             match_expressions=(Requirement(key="site", operator="Exists"), Requirement(key="zone", operator="Exists"))
         ),
         False,
@@ -68,7 +68,7 @@ def test_a_selector_is_as_in_kubernetes(case: str) -> None:
 
 
 def test_a_mismatch_says_what_is_there_and_what_is_wanted() -> None:
-    assert mismatch(NodeSelector(match_labels={"site": "shop"}), LABELS) == "site is lab, wants shop"
+    assert mismatch(LabelSelector(match_labels={"site": "shop"}), LABELS) == "site is lab, wants shop"
     assert mismatch(expression("zone", "In", "a", "b"), LABELS) == "zone is not set, wants In a, b"
     assert mismatch(expression("zone", "Exists"), LABELS) == "zone is not set, wants Exists"
 
@@ -155,7 +155,7 @@ matchExpressions:
 def test_what_a_manifest_says_arrives() -> None:
     found = parsed(GOOD)
     assert not found.problems
-    assert found.models[0].node_selector == NodeSelector(
+    assert found.models[0].node_selector == LabelSelector(
         match_labels={"site": "lab", "rack": "7"},
         match_expressions=(
             Requirement(key="reconciler.foundry/memory", operator="Gt", values=("15",)),

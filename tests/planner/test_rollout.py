@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from reconciler.domain.manifest import NodeSelector
+from reconciler.domain.manifest import LabelSelector
 from reconciler.domain.plan import Held
 from reconciler.domain.reasons import Reason
 from reconciler.domain.rollout import Abortion, Evidence, Promotion, RefusedCandidate, Ring, RingEvidence, Rollout
@@ -16,7 +16,7 @@ from tests.planner.world import World, desired, release, wanted
 
 HOUR, DAY = 3600.0, 86_400.0
 NEW = "sha256:" + "1" * 64
-CANARY = Ring(name="canary", node_selector=NodeSelector(match_labels={"ring": "canary"}), soak=DAY)
+CANARY = Ring(name="canary", node_selector=LabelSelector(match_labels={"ring": "canary"}), soak=DAY)
 EARLY = Ring(name="early", share=0.1, soak=2 * DAY)
 BROAD = Ring(name="broad")
 ROLLOUT = Rollout(

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Annotated, Final, Literal
 
 from reconciler.domain.accepts import FLAG, About, Accepts
-from reconciler.domain.manifest import Label, Requirement, variant_name
+from reconciler.domain.manifest import LabelSelector, variant_name
 from reconciler.domain.targets import PRECISIONS
 
 ENFORCED: Final = "enforce"
@@ -89,16 +89,6 @@ class PolicyRules:
 
 
 @dataclass(frozen=True, kw_only=True)
-class ModelSelector:
-    """Which models a policy is about: all that it says must hold of a model's labels."""
-
-    match_labels: Annotated[dict[str, Label], About("Labels that the model must have.")] = field(default_factory=dict)
-    match_expressions: Annotated[
-        tuple[Requirement, ...], About("Requirements on the model's labels; all must hold."), Accepts(most=100)
-    ] = ()
-
-
-@dataclass(frozen=True, kw_only=True)
 class Policy:
     """`selector` is None for every model. `lines` are those of its rules, by field (`licenses`, `signatures.builds`).
 
@@ -108,7 +98,7 @@ class Policy:
     file: str
     line: int
     rules: PolicyRules
-    selector: ModelSelector | None = None
+    selector: LabelSelector | None = None
     lines: dict[str, int] = field(default_factory=dict)
     broken: bool = False
 
