@@ -8,13 +8,14 @@ from dataclasses import replace
 from reconciler.domain.manifest import LabelSelector
 from reconciler.domain.policy.licenses import meant, one_license
 from reconciler.domain.policy.policy import LicenseRule, Policy, PolicyRules
-from reconciler.domain.text.quoting import count_of, field_path, listed, nearest, shown
+from reconciler.domain.text.quoting import field_path, listed, nearest, shown
 from reconciler.manifests.declaration import Declaration
 from reconciler.manifests.described import value_of, values_of
 from reconciler.manifests.gate_schema import DECLARED
 from reconciler.manifests.loader import Path, YamlDocument
 from reconciler.manifests.schema import PolicyManifest, Selector
 from reconciler.manifests.selector import is_key, is_value
+from reconciler.manifests.selectors.rules import wrong_values
 
 KIND = "Policy"
 UNNAMED = "without a name"
@@ -97,21 +98,8 @@ def _selector_problems(selector: LabelSelector | None) -> Iterator[RuleProblem]:
             message = f"expected a label as in Kubernetes, got {shown(key)}: {shown(value)}"
             yield ("selector", "matchLabels", key), message, ""
     for index, one in enumerate(selector.match_expressions if selector else ()):
-        expected = ""
-        if one.operator in ("In", "NotIn") and not one.values:
-            expected = f"at least one value for {one.operator}"
-        elif one.operator in ("Exists", "DoesNotExist") and one.values:
-            expected = f"no values for {one.operator}"
-        elif one.operator in ("Gt", "Lt") and not (
-            len(one.values) == 1 and re.fullmatch("[-+]?[0-9]{1,18}", one.values[0])
-        ):
-            expected = f"one whole number for {one.operator}"
-        if expected:
-            yield (
-                ("selector", "matchExpressions", index),
-                f"expected {expected}, got {count_of(len(one.values), 'value')}",
-                "",
-            )
+        if wrong := wrong_values(one.operator, one.values):
+            yield ("selector", "matchExpressions", index), wrong, ""
 
 
 def broken_policy(document: YamlDocument, file: str) -> Policy:

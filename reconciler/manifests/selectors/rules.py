@@ -1,6 +1,7 @@
 """A selector of labels (`nodeSelector`, `selector`) as an author wrote it: keys and values have Kubernetes' form, and
 each operator has the values that it needs."""
 
+from collections.abc import Sequence
 from typing import TypeVar
 
 from reconciler.domain.text.quoting import count_of, listed, nearest, shown
@@ -13,7 +14,6 @@ Kind = TypeVar("Kind", bound=Manifest)
 
 _KEY = "a label's key: letters, digits, dashes, dots and underscores, at most 63, perhaps behind a domain and a slash"
 _VALUE = "a label's value: at most 63 letters, digits, dashes, dots and underscores"
-_NUMBER = "a whole number for Gt and Lt"
 
 
 def check_selector(declaration: Declaration[Kind], field: Path, *, of_machines: bool = True) -> None:
@@ -48,20 +48,21 @@ def _check_values(declaration: Declaration[Kind], path: Path) -> None:
     values = declaration.texts(*path, "values")
     for index in range(len(values)):
         _check_value(declaration, (*path, "values", index))
-    if expected := _expected_values(declaration.text(*path, "operator"), values):
-        got = count_of(len(values), "value") if expected != _NUMBER else shown(values[0] or "")
-        declaration.report((*path, "values"), "InvalidValue", f"expected {expected}, got {got}")
+    if wrong := wrong_values(declaration.text(*path, "operator"), values):
+        declaration.report((*path, "values"), "InvalidValue", wrong)
 
 
-def _expected_values(operator: str | None, values: list[str | None]) -> str:
-    """ "" where the values fit the operator."""
+def wrong_values(operator: str | None, values: Sequence[str | None]) -> str:
+    """What was expected instead of them; "" where they fit the operator."""
     match operator:
         case "In" | "NotIn" if not values:
-            return f"at least one value for {operator}"
+            expected = f"at least one value for {operator}"
         case "Exists" | "DoesNotExist" if values:
-            return f"no values for {operator}"
+            expected = f"no values for {operator}"
         case "Gt" | "Lt" if len(values) != 1:
-            return f"one whole number for {operator}"
+            expected = f"one whole number for {operator}"
         case "Gt" | "Lt" if values[0] is not None and as_whole(values[0]) is None:
-            return _NUMBER
-    return ""
+            return f"expected a whole number for Gt and Lt, got {shown(values[0])}"
+        case _:
+            return ""
+    return f"expected {expected}, got {count_of(len(values), 'value')}"
