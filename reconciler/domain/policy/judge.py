@@ -45,23 +45,17 @@ class JudgedModel:
     gates: frozenset[str] = frozenset()
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Said:
-    """`warns`: only that, also where the policy is enforced."""
-
-    rule: str
-    result: Result
-    field: str
-    message: str = ""
-    hint: str = ""
-    precision: str = ""
-    fetches: bool = False
-    warns: bool = False
+_UNREADABLE = PolicyResult(
+    rule="",
+    result=ERROR,
+    field="metadata",
+    message="the policy is invalid: nothing new is served of what it may be about until it is mended",
+)
 
 
 def judge_model(policy: Policy, judged: JudgedModel) -> list[PolicyResult]:
-    said = [_unreadable()] if policy.broken else list(_said(policy, judged))
-    return [_result(policy, judged.model, one) for one in said]
+    found = [_UNREADABLE] if policy.broken else _judged(policy, judged)
+    return [_result(policy, judged.model, one) for one in found]
 
 
 def build_result(result: PolicyResult, precision: str, doubt: str) -> PolicyResult:
@@ -71,33 +65,24 @@ def build_result(result: PolicyResult, precision: str, doubt: str) -> PolicyResu
     return replace(result, result=found, precision=precision, message=doubt)
 
 
-def _result(policy: Policy, model: Model, said: _Said) -> PolicyResult:
-    softened = said.result == FAIL and (said.warns or not policy.enforced)
-    return PolicyResult(
+def _result(policy: Policy, model: Model, found: PolicyResult) -> PolicyResult:
+    """What a rule found, with what is known of every rule of this policy and every field of this model."""
+    softened = found.result == FAIL and not policy.enforced
+    return replace(
+        found,
         policy=policy.name,
-        rule=said.rule,
-        result=WARN if softened else said.result,
+        result=WARN if softened else found.result,
         model=model.name,
-        precision=said.precision,
-        message=said.message,
-        hint=said.hint,
         file=model.file,
-        line=model.line_of(said.field),
-        field=said.field,
+        line=model.line_of(found.field),
         policy_file=policy.file,
-        policy_line=policy.line_of(said.rule),
+        policy_line=policy.line_of(found.rule),
         enforced=policy.enforced,
-        fetches=said.fetches,
         retires=policy.rules.served == RETIRE,
     )
 
 
-def _unreadable() -> _Said:
-    message = "the policy is invalid: nothing new is served of what it may be about until it is mended"
-    return _Said(rule="", result=ERROR, field="metadata", message=message)
-
-
-def _said(policy: Policy, judged: JudgedModel) -> Iterator[_Said]:
+def _judged(policy: Policy, judged: JudgedModel) -> Iterator[PolicyResult]:
     rules = policy.rules
     for part in judged.parts:
         if rules.licenses is not None:
@@ -115,28 +100,28 @@ def _said(policy: Policy, judged: JudgedModel) -> Iterator[_Said]:
     if rules.gates is not None:
         yield _gates(rules.gates, judged.gates)
     if rules.signatures is not None and rules.signatures.builds:
-        yield _Said(rule=BUILDS, result=PENDING, field="metadata.name", message=ON_MACHINE)
+        yield PolicyResult(rule=BUILDS, result=PENDING, field="metadata.name", message=ON_MACHINE)
 
 
-def _license(policy: Policy, part: JudgedPart) -> _Said:
+def _license(policy: Policy, part: JudgedPart) -> PolicyResult:
     rule = policy.rules.licenses
     assert rule is not None
     if part.card is None and part.comes:
         message = f"the licence of {part.name} is not known yet: {FETCHED}"
-        return _Said(rule="licenses", result=PENDING, field=part.field, message=message, fetches=True)
+        return PolicyResult(rule="licenses", result=PENDING, field=part.field, message=message, fetches=True)
     expression = declared_license(part.card) if part.card is not None else ""
     if not expression:
-        return _unknown_license(part, warns=rule.unknown == "warn")
+        return _unknown_license(part, WARN if rule.unknown == "warn" else FAIL)
     if lets_through(expression, rule.takes):
-        return _Said(rule="licenses", result=PASS, field=part.field, message=expression)
+        return PolicyResult(rule="licenses", result=PASS, field=part.field, message=expression)
     if rule.allow is not None:
         message = f"expected {_some(rule.allow)}, got {expression}"
     else:
         message = f"expected none of {_some(rule.deny or ())}, got {expression}"
-    return _Said(rule="licenses", result=FAIL, field=part.field, message=message)
+    return PolicyResult(rule="licenses", result=FAIL, field=part.field, message=message)
 
 
-def _unknown_license(part: JudgedPart, *, warns: bool) -> _Said:
+def _unknown_license(part: JudgedPart, otherwise: Result) -> PolicyResult:
     card = part.card
     if card is None:
         message, hint = "expected a licence, but no model card is here", NO_CARD if part.name != FOLDER else ""
@@ -144,14 +129,14 @@ def _unknown_license(part: JudgedPart, *, warns: bool) -> _Said:
     else:
         got = ", ".join(shown(one) for one in (*card.licenses, card.license_name) if one) or "none"
         message, hint = f"expected a licence that SPDX or its own name tells, got {got}", "see docs/policy.md"
-    return _Said(rule="licenses", result=FAIL, field=part.field, message=message, hint=hint, warns=warns)
+    return PolicyResult(rule="licenses", result=otherwise, field=part.field, message=message, hint=hint)
 
 
-def _source(patterns: tuple[str, ...], part: JudgedPart) -> _Said:
+def _source(patterns: tuple[str, ...], part: JudgedPart) -> PolicyResult:
     if any(_fits(one, part.name) for one in patterns):
-        return _Said(rule="sources", result=PASS, field=part.field, message=part.name)
+        return PolicyResult(rule="sources", result=PASS, field=part.field, message=part.name)
     message = f"expected {_some(patterns)}, got {part.name}"
-    return _Said(rule="sources", result=FAIL, field=part.field, message=message)
+    return PolicyResult(rule="sources", result=FAIL, field=part.field, message=message)
 
 
 def _fits(pattern: str, name: str) -> bool:
@@ -159,54 +144,54 @@ def _fits(pattern: str, name: str) -> bool:
     return re.fullmatch(".*".join(map(re.escape, pattern.split("*"))), name, re.IGNORECASE) is not None
 
 
-def _signature(part: JudgedPart) -> _Said:
+def _signature(part: JudgedPart) -> PolicyResult:
     rule, field = "signatures.sources", part.field
     if part.doubt is None:
-        return _Said(rule=rule, result=PENDING, field=field, message=ON_MACHINE)
+        return PolicyResult(rule=rule, result=PENDING, field=field, message=ON_MACHINE)
     if not part.doubt:
-        return _Said(rule=rule, result=PASS, field=field)
-    return _Said(rule=rule, result=FAIL, field=field, message=part.doubt, hint=part.hint)
+        return PolicyResult(rule=rule, result=PASS, field=field)
+    return PolicyResult(rule=rule, result=FAIL, field=field, message=part.doubt, hint=part.hint)
 
 
-def _size(most: int, judged: JudgedModel) -> _Said:
+def _size(most: int, judged: JudgedModel) -> PolicyResult:
     rule, field, found = "maxSourceSize", "spec.source", judged.weight_bytes
     if not found:
-        return _Said(
+        return PolicyResult(
             rule=rule, result=PENDING, field=field, message=f"its size is not known yet: {FETCHED}", fetches=True
         )
     if found <= most:
-        return _Said(rule=rule, result=PASS, field=field, message=size_text(found))
+        return PolicyResult(rule=rule, result=PASS, field=field, message=size_text(found))
     message = f"expected weights of at most {size_text(most)}, got {size_text(found)}"
-    return _Said(rule=rule, result=FAIL, field=field, message=message)
+    return PolicyResult(rule=rule, result=FAIL, field=field, message=message)
 
 
-def _architecture(allowed: tuple[str, ...], judged: JudgedModel) -> _Said:
+def _architecture(allowed: tuple[str, ...], judged: JudgedModel) -> PolicyResult:
     rule, field, found = "architectures", "spec.source", judged.architecture
     if not found:
         message = f"its architecture is not known yet: {FETCHED}"
-        return _Said(rule=rule, result=PENDING, field=field, message=message, fetches=True)
+        return PolicyResult(rule=rule, result=PENDING, field=field, message=message, fetches=True)
     if found in allowed:
-        return _Said(rule=rule, result=PASS, field=field, message=found)
-    return _Said(rule=rule, result=FAIL, field=field, message=f"expected {_some(allowed)}, got {shown(found)}")
+        return PolicyResult(rule=rule, result=PASS, field=field, message=found)
+    return PolicyResult(rule=rule, result=FAIL, field=field, message=f"expected {_some(allowed)}, got {shown(found)}")
 
 
-def _precisions(allowed: tuple[str, ...], model: Model) -> Iterator[_Said]:
+def _precisions(allowed: tuple[str, ...], model: Model) -> Iterator[PolicyResult]:
     for index, precision in enumerate(model.precisions):
         field = "spec.precisions" if model.chooses else f"spec.precisions[{index}]"
         is_allowed = precision in allowed
         message = precision if is_allowed else f"expected {_some(allowed)}, got {precision}"
-        yield _Said(
+        yield PolicyResult(
             rule="precisions", result=PASS if is_allowed else FAIL, field=field, message=message, precision=precision
         )
 
 
-def _gates(names: tuple[str, ...], declared: frozenset[str]) -> _Said:
+def _gates(names: tuple[str, ...], declared: frozenset[str]) -> PolicyResult:
     missing = [one for one in names if one not in declared]
     if not missing:
-        return _Said(rule="gates", result=PASS, field="spec.gates")
+        return PolicyResult(rule="gates", result=PASS, field="spec.gates")
     message = f"expected the gates {', '.join(names)}, without {', '.join(missing)}"
     hint = f"declare under spec.gates: {', '.join(missing)} (docs/manifests/gates.md)"
-    return _Said(rule="gates", result=FAIL, field="spec.gates", message=message, hint=hint)
+    return PolicyResult(rule="gates", result=FAIL, field="spec.gates", message=message, hint=hint)
 
 
 def _some(words: tuple[str, ...]) -> str:

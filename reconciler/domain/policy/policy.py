@@ -126,10 +126,10 @@ class PolicyResult:
     model, `policy_file` and `policy_line` those of the rule ("" as `rule`: the whole policy). `fetches`: it is decided
     once the source is here."""
 
-    policy: str
+    policy: str = ""
     rule: str
     result: Result
-    model: str
+    model: str = ""
     precision: str = ""
     message: str = ""
     hint: str = ""
