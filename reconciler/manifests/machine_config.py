@@ -68,7 +68,7 @@ from reconciler.manifests.machine_places import (
     runtime_problems,
 )
 from reconciler.manifests.machine_policies import MachinePolicy, policy_problems
-from reconciler.manifests.problems import accepted
+from reconciler.manifests.problems import FieldProblem, accepted
 from reconciler.manifests.selector import RESERVED, is_key, is_value
 
 MachineName = Annotated[
@@ -301,20 +301,26 @@ def parse_config(
     config = accepted(document, file, config_type(sections))
     if isinstance(config, tuple):
         return None, config
-    find = (_label_problems, _registry_problems, _trust_problems)
-    wrong = tuple(problem for one in find for problem in one(config, document, file))
-    wrong += tuple(policy_problems(config.policies, document, file))
-    beside = "backend" if config.backend else "cache" if config.cache else "app" if config.app else ""
-    wrong += tuple(runtime_problems(config.runtimes, beside, document, file))
+    wrong = tuple(_invalid(document, file, *one) for one in _problems(config))
     return (None, wrong) if wrong else (config, ())
 
 
-def _invalid(document: loader.YamlDocument, file: str, path: loader.Path, message: str, hint: str = "") -> Problem:
+def _invalid(document: loader.YamlDocument, file: str, path: loader.Path, message: str, hint: str) -> Problem:
     line, field = document.line(path), field_path(path)
     return Problem(code="InvalidValue", file=file, line=line, field=field, message=message, hint=hint)
 
 
-def _label_problems(config: MachineConfig, document: loader.YamlDocument, file: str) -> Iterator[Problem]:
+def _problems(config: MachineConfig) -> Iterator[FieldProblem]:
+    """What fields say that contradict each other, or that their types do not refuse."""
+    yield from _label_problems(config)
+    yield from _registry_problems(config)
+    yield from _trust_problems(config)
+    yield from policy_problems(config.policies)
+    beside = "backend" if config.backend else "cache" if config.cache else "app" if config.app else ""
+    yield from runtime_problems(config.runtimes, beside)
+
+
+def _label_problems(config: MachineConfig) -> Iterator[FieldProblem]:
     for key, value in config.labels.items():
         if not is_key(key) or key.startswith(RESERVED):
             message = f"expected a label's key as in Kubernetes, not below {RESERVED}, got {shown(key)}"
@@ -322,27 +328,27 @@ def _label_problems(config: MachineConfig, document: loader.YamlDocument, file: 
             message = f"expected a label's value as in Kubernetes, got {shown(value)}"
         else:
             continue
-        yield _invalid(document, file, ("labels", key), message)
+        yield ("labels", key), message, ""
 
 
-def _registry_problems(config: MachineConfig, document: loader.YamlDocument, file: str) -> Iterator[Problem]:
+def _registry_problems(config: MachineConfig) -> Iterator[FieldProblem]:
     urls = [one.url for one in config.registries]
     for number, url in enumerate(urls):
         if url in urls[:number]:
             message = f"expected each registry once, got {shown(url)} again"
-            yield _invalid(document, file, ("registries", number, "url"), message)
+            yield ("registries", number, "url"), message, ""
     if config.convert != LOCAL and not any(one.settings.pulls for one in config.registries):
         message = f"expected a registry with role pull or both beside convert: {config.convert}, got none"
-        yield _invalid(document, file, ("convert",), message)
+        yield ("convert",), message, ""
 
 
-def _trust_problems(config: MachineConfig, document: loader.YamlDocument, file: str) -> Iterator[Problem]:
+def _trust_problems(config: MachineConfig) -> Iterator[FieldProblem]:
     """Nothing is taken unsigned because a pattern was mistyped."""
     rules = [one.rule for one in config.trust]
     for number, rule in enumerate(rules):
         if rule.mode != OFF and not rule.keys:
             message = f"expected keys beside mode: {rule.mode}, got none"
-            yield _invalid(document, file, ("trust", number, "keys"), message)
+            yield ("trust", number, "keys"), message, ""
     builds = [one for one in rules if isinstance(one, TrustRule)]
     for number, one in enumerate(config.registries if builds else ()):
         name = str(one.settings.address)
@@ -350,7 +356,7 @@ def _trust_problems(config: MachineConfig, document: loader.YamlDocument, file: 
         if one.settings.pulls and not any(rule.covers(name) for rule in builds):
             message = f"expected a rule of trust that covers {name}, got none"
             hint = "add one; its repository is written without https://, and mode: off takes everything"
-            yield _invalid(document, file, ("registries", number, "url"), message, hint)
+            yield ("registries", number, "url"), message, hint
 
 
 def _trust_of(config: MachineConfig) -> TrustPolicy:

@@ -11,14 +11,13 @@ from pydantic import AfterValidator, Field
 
 from reconciler.backends.foundry.provider_libraries import VARIABLES
 from reconciler.backends.select import BACKENDS, DEFAULT
-from reconciler.domain.errors import Problem
 from reconciler.domain.machine.backends import BackendSettings
 from reconciler.domain.machine_report import ReportSettings
-from reconciler.domain.text.quoting import field_path, shown
+from reconciler.domain.text.quoting import shown
 from reconciler.domain.text.units import read_duration
-from reconciler.manifests import loader
 from reconciler.manifests.fields import AnyText, Duration, Flag, Strict, as_text, expect, one_of, optional, refusal
 from reconciler.manifests.loader import Plain
+from reconciler.manifests.problems import FieldProblem
 
 Path = Annotated[str, Field(max_length=4096), Predicate(os.path.isabs), expect("an absolute path", as_text)]
 REPORT_SCHEMES = ("oci://", "oci+http://", "https://", "ssh://", "file://")
@@ -119,26 +118,19 @@ def backends_of(
     return tuple(replace(one, provider_libraries=libraries) if one.name in ("", DEFAULT) else one for one in some)
 
 
-def runtime_problems(
-    runtimes: Sequence[Runtime], beside: str, document: loader.YamlDocument, file: str
-) -> Iterator[Problem]:
+def runtime_problems(runtimes: Sequence[Runtime], beside: str) -> Iterator[FieldProblem]:
     """`beside` is a field that says the same of a single runtime, if there is one."""
-
-    def invalid(path: loader.Path, message: str, hint: str = "") -> Problem:
-        line, field = document.line(path), field_path(path)
-        return Problem(code="InvalidValue", file=file, line=line, field=field, message=message, hint=hint)
-
     if runtimes and beside:
-        yield invalid((beside,), f"expected either {beside} or runtimes, got both", "name it in the first of runtimes")
+        yield (beside,), f"expected either {beside} or runtimes, got both", "name it in the first of runtimes"
     for number, one in enumerate(runtimes):
         if one.sdk and one.name == DEFAULT:
             message = f"expected no sdk beside {DEFAULT}, whose packages come with this program, got one"
-            yield invalid(("runtimes", number, "sdk"), message)
+            yield ("runtimes", number, "sdk"), message, ""
         for other in runtimes[:number]:
             if one.name == other.name:
                 message = f"expected each kind of runtime once, got {shown(one.name)} again"
-                yield invalid(("runtimes", number, "name"), message)
+                yield ("runtimes", number, "name"), message, ""
             elif one.cache and one.cache == other.cache:  # guard: no two runtimes on one cache
                 message = f"expected a cache of its own, got that of {other.name}"
                 hint = "Foundry Local 2.x sends the names that older versions need in a cache to a public service"
-                yield invalid(("runtimes", number, "cache"), message, hint)
+                yield ("runtimes", number, "cache"), message, hint

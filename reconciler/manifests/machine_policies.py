@@ -4,12 +4,12 @@ from collections.abc import Iterator, Sequence
 
 from pydantic import Field
 
-from reconciler.domain.errors import Problem
 from reconciler.domain.policy.policy import Policy
-from reconciler.domain.text.quoting import field_path, shown
+from reconciler.domain.text.quoting import shown
 from reconciler.manifests import loader
 from reconciler.manifests.fields import Name
 from reconciler.manifests.policy_rules import lines_of, rule_problems, rules_of, with_ids
+from reconciler.manifests.problems import FieldProblem
 from reconciler.manifests.schema import Rules
 
 
@@ -17,17 +17,13 @@ class MachinePolicy(Rules):  # type: ignore[misc] # its base is made of PolicyRu
     name: Name = Field(description="What the policy is called.")
 
 
-def policy_problems(policies: Sequence[MachinePolicy], document: loader.YamlDocument, file: str) -> Iterator[Problem]:
+def policy_problems(policies: Sequence[MachinePolicy]) -> Iterator[FieldProblem]:
     names = [one.name for one in policies]
     for number, one in enumerate(policies):
-        above: loader.Path = ("policies", number)
-        wrong = list(rule_problems(rules_of(one)))
+        for path, message, hint in rule_problems(rules_of(one)):
+            yield ("policies", number, *path), message, hint
         if one.name in names[:number]:
-            wrong.append((("name",), f"expected each policy once, got {shown(one.name)} again", ""))
-        for path, message, hint in wrong:
-            place = (*above, *path)
-            line, field = document.line(place), field_path(place)
-            yield Problem(code="InvalidValue", file=file, line=line, field=field, message=message, hint=hint)
+            yield ("policies", number, "name"), f"expected each policy once, got {shown(one.name)} again", ""
 
 
 def policies_in(policies: Sequence[MachinePolicy], data: bytes, file: str) -> tuple[Policy, ...]:

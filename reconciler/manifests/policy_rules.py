@@ -13,6 +13,7 @@ from reconciler.manifests.declaration import Declaration
 from reconciler.manifests.described import value_of, values_of
 from reconciler.manifests.gate_schema import DECLARED
 from reconciler.manifests.loader import Path, YamlDocument
+from reconciler.manifests.problems import FieldProblem
 from reconciler.manifests.schema import PolicyManifest, Selector
 from reconciler.manifests.selector import is_key, is_value
 from reconciler.manifests.selectors.rules import wrong_values
@@ -21,8 +22,6 @@ KIND = "Policy"
 UNNAMED = "without a name"
 _MENTIONED = re.compile(rb"""kind["']?[ \t]*:[ \t]*["']?policy\b""", re.IGNORECASE)
 _STRICT = PolicyRules()
-
-RuleProblem = tuple[Path, str, str]  # below the rules: path, message, hint
 
 
 def policy_of(declaration: Declaration[PolicyManifest]) -> Policy:
@@ -57,8 +56,9 @@ def lines_of(document: YamlDocument, above: Path) -> dict[str, int]:
     return {field_path(name[len(above) :]): document.lines[name] for name in rules}
 
 
-def rule_problems(rules: PolicyRules) -> Iterator[RuleProblem]:
-    """What the types of single fields do not refuse. A rule that was mistyped would take what it should not."""
+def rule_problems(rules: PolicyRules) -> Iterator[FieldProblem]:
+    """What the types of single fields do not refuse, with paths below the rules. A rule that was mistyped would take
+    what it should not."""
     licenses = rules.licenses
     if licenses is not None:
         if (licenses.allow is None) == (licenses.deny is None):
@@ -91,7 +91,7 @@ def _selector(written: object) -> LabelSelector | None:
     return None if written is None else value_of(LabelSelector, written)  # type: ignore[arg-type]
 
 
-def _selector_problems(selector: LabelSelector | None) -> Iterator[RuleProblem]:
+def _selector_problems(selector: LabelSelector | None) -> Iterator[FieldProblem]:
     """A label that no model can have would take models out in silence."""
     for key, value in (selector.match_labels if selector else {}).items():
         if not (is_key(key) and is_value(value)):

@@ -16,6 +16,8 @@ MAX_PROBLEMS = 50  # that are reported of one file
 
 Kind = TypeVar("Kind", bound=BaseModel)
 
+FieldProblem = tuple[Path, str, str]  # what a type lets through and a rule does not: path, message, hint ("" for none)
+
 _CONTAINERS = {
     "model_type": ("WrongType", "a mapping"),
     "dict_type": ("WrongType", "a mapping"),
