@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from reconciler.domain.errors import TemporaryError
 from reconciler.domain.machine.registries import LOCAL
-from reconciler.domain.machine.trust import ENFORCE, OFF, SourceRule, TrustPolicy
+from reconciler.domain.machine.trust import ENFORCE, OFF, TrustPolicy, TrustRule
 from reconciler.domain.manifest import Model
 from reconciler.domain.sources.locked import GIT, LockedSource
 from reconciler.domain.text.quoting import in_short, shown
@@ -136,7 +136,7 @@ class SourceTrust:
         path = next(filter(os.path.isfile, places), "")
         return self._of_fetched(source, path) if path or self.cache.is_here(source) else None
 
-    def _rule_of(self, source: LockedSource) -> SourceRule:
+    def _rule_of(self, source: LockedSource) -> TrustRule:
         return self.policy.rule_for_source(self._name_of(source))
 
     def _name_of(self, source: LockedSource) -> str:
@@ -156,7 +156,7 @@ class SourceTrust:
         comes_always = source.kind == GIT  # where its tree has one
         return self._judged(rule, str(source), path, files, HINT if path or comes_always else NOT_HERE)
 
-    def _judged(self, rule: SourceRule, name: str, path: str, files: _Files, hint: str) -> Doubt | None:
+    def _judged(self, rule: TrustRule, name: str, path: str, files: _Files, hint: str) -> Doubt | None:
         from reconciler.registry.signatures import Unproven
 
         if not rule.keys:  # a rule that asks for signatures has keys

@@ -28,7 +28,6 @@ from reconciler.domain.machine.settings import Section, environment_of
 from reconciler.domain.machine.trust import (
     OFF,
     TRUST_MODES,
-    SourceRule,
     TrustedKey,
     TrustMode,
     TrustPolicy,
@@ -193,12 +192,10 @@ class Trust(Strict):
     keys: list[BuilderKey] = Field(default=[], max_length=16, description="Whose signatures count.")
 
     @property
-    def rule(self) -> TrustRule | SourceRule:
+    def rule(self) -> TrustRule:
         """As the rest of the program has it."""
         keys = tuple(TrustedKey(file=one.file, until=one.until or "") for one in self.keys)
-        if self.source is not None:
-            return SourceRule(source=self.source, mode=self.mode, keys=keys)
-        return TrustRule(repository=self.repository or "", mode=self.mode, keys=keys)
+        return TrustRule(pattern=self.source or self.repository or "", mode=self.mode, keys=keys)
 
 
 class Signing(Strict):
@@ -344,12 +341,11 @@ def _registry_problems(config: MachineConfig) -> Iterator[FieldProblem]:
 
 def _trust_problems(config: MachineConfig) -> Iterator[FieldProblem]:
     """Nothing is taken unsigned because a pattern was mistyped."""
-    rules = [one.rule for one in config.trust]
-    for number, rule in enumerate(rules):
+    for number, rule in enumerate(config.trust):
         if rule.mode != OFF and not rule.keys:
             message = f"expected keys beside mode: {rule.mode}, got none"
             yield ("trust", number, "keys"), message, ""
-    builds = [one for one in rules if isinstance(one, TrustRule)]
+    builds = [one.rule for one in config.trust if one.source is None]
     for number, one in enumerate(config.registries if builds else ()):
         name = str(one.settings.address)
         # guard: each registry has a rule of trust
@@ -360,10 +356,9 @@ def _trust_problems(config: MachineConfig) -> Iterator[FieldProblem]:
 
 
 def _trust_of(config: MachineConfig) -> TrustPolicy:
-    rules = [one.rule for one in config.trust]
     return TrustPolicy(
-        rules=tuple(one for one in rules if isinstance(one, TrustRule)),
-        sources=tuple(one for one in rules if isinstance(one, SourceRule)),
+        rules=tuple(one.rule for one in config.trust if one.source is None),
+        sources=tuple(one.rule for one in config.trust if one.source is not None),
         revoked=frozenset(config.revoked),
     )
 

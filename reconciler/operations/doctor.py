@@ -17,7 +17,7 @@ from reconciler.domain.errors import CatalogBroken, PermanentError, ReconcilerEr
 from reconciler.domain.layout import RECORDS, Layout
 from reconciler.domain.machine.facts import StorageLimits, Traits, conversion_limit, provider_libraries
 from reconciler.domain.machine.registries import REGISTRY_ONLY, ConvertMode, RegistrySettings
-from reconciler.domain.machine.trust import OFF, SourceRule, TrustRule
+from reconciler.domain.machine.trust import OFF
 from reconciler.domain.machine_report import ReportSettings
 from reconciler.domain.text.quoting import count_of
 from reconciler.domain.text.units import size_text
@@ -290,11 +290,9 @@ def _registry(settings: RegistrySettings) -> Diagnosis:
 
 def _trusted_keys(traits: Traits) -> Iterator[Diagnosis]:
     """Whether they can be used, and count today."""
-    rules: list[tuple[str, TrustRule | SourceRule]] = [(one.repository, one) for one in traits.trust.rules]
-    rules += [(one.source, one) for one in traits.trust.sources]
-    for pattern, rule in rules:
+    for rule in (*traits.trust.rules, *traits.trust.sources):
         for one in rule.keys if rule.mode != OFF else ():
-            what = f"{pattern} ({rule.mode})"
+            what = f"{rule.pattern} ({rule.mode})"
             try:
                 key = VerificationKey(one.file)
             except KeyUnusable as error:

@@ -15,7 +15,7 @@ import pytest
 
 from reconciler.domain.errors import TemporaryError
 from reconciler.domain.machine.facts import Traits
-from reconciler.domain.machine.trust import SourceRule, TrustedKey, TrustMode, TrustPolicy
+from reconciler.domain.machine.trust import TrustedKey, TrustMode, TrustPolicy, TrustRule
 from reconciler.domain.sources.locked import GIT, LockedFile, LockedSource
 from reconciler.engine.machine import Machine, open_machine
 from reconciler.engine.resolve import Resolution, resolve
@@ -61,7 +61,7 @@ def machine(tmp_path: Path, capitals: Path) -> TestMachine:
 
 def policy_of(keys: Path, mode: TrustMode = ENFORCE, *names: str, source: str = "*", until: str = "") -> TrustPolicy:
     listed = tuple(TrustedKey(file=str(keys / f"{name}.pub"), until=until) for name in names or ("signer",))
-    return TrustPolicy(sources=(SourceRule(source=source, mode=mode, keys=listed),))
+    return TrustPolicy(sources=(TrustRule(pattern=source, mode=mode, keys=listed),))
 
 
 def machine_with(machine: TestMachine, policy: TrustPolicy, **traits: Any) -> Machine:

@@ -85,7 +85,7 @@ class Site:
     def machine(self, mode: TrustMode, *revoked: str, keys: tuple[str, ...] = ("builder",), **more: str) -> Machine:
         edge = machine_at(self.folder / "edge", self.fake.origin, **more)
         rule = TrustRule(
-            repository="127.0.0.1:*/models/*",
+            pattern="127.0.0.1:*/models/*",
             mode=mode,
             keys=tuple(TrustedKey(file=str(self.keys / f"{name}.pub")) for name in keys),
         )
@@ -263,7 +263,7 @@ def test_a_registry_that_is_not_named_any_more_keeps_to_the_strictest_rule(site:
 @pytest.mark.parametrize("first", ["own", "pulled"])
 def test_what_was_converted_here_says_nothing_of_what_was_pulled(site: Site, first: str) -> None:
     """Also by the rule for all registries."""
-    rule = TrustRule(repository="*", mode="enforce", keys=(TrustedKey(file=str(site.keys / "builder.pub")),))
+    rule = TrustRule(pattern="*", mode="enforce", keys=(TrustedKey(file=str(site.keys / "builder.pub")),))
     names = ("own", "pulled") if first == "own" else ("pulled", "own")
     made = {name: Artifact(digest=f"sha256:{name}", build_key=name, files=()) for name in names}
     signer = read_id(str(site.keys / "builder.pub"))

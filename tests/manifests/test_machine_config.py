@@ -342,7 +342,7 @@ def test_trust() -> None:
     *_, example = re.findall(r"```yaml\n(.*?)```", (PAGE.parent / "registries.md").read_text(), re.DOTALL)
     config = read(example)
     [rule] = traits_of(config).trust.rules
-    assert (rule.repository, rule.mode) == ("ghcr.io/acme/*", "enforce")
+    assert (rule.pattern, rule.mode) == ("ghcr.io/acme/*", "enforce")
     assert rule.keys == (
         TrustedKey(file="/etc/reconciler/builder-2026.pub", until="2027-01-31"),
         TrustedKey(file="/etc/reconciler/builder-2027.pub"),

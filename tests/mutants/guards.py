@@ -211,7 +211,7 @@ MUTANTS = (
     _("a signed file is not taken away", _SOURCES),
     _("a source is signed by a key that counts", _SOURCES, "True"),
     _("weights come after their signature", _SOURCES),
-    _("a source that no rule covers is refused", _SOURCES, 'otherwise = SourceRule(source="*", mode=OFF)'),
+    _("a source that no rule covers is refused", _SOURCES, "otherwise = NO_RULE"),
     _("a source that is not trusted is not converted", _SOURCES, "self.warnings.append(problem)"),
     _("each registry has a rule of trust", "tests/manifests/test_machine_config.py"),
     _("a claim runs out", "tests/registry/test_claims.py", "return claim"),

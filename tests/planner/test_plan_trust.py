@@ -81,9 +81,9 @@ def test_a_pull_says_who_signed_it() -> None:
 
 POLICY = TrustPolicy(
     rules=(
-        TrustRule(repository="ghcr.io/acme/*", mode="enforce", keys=(TrustedKey(file="/k.pub"),)),
-        TrustRule(repository="*.example.com/models", mode="warn", keys=(TrustedKey(file="/k.pub"),)),
-        TrustRule(repository="*", mode="off"),
+        TrustRule(pattern="ghcr.io/acme/*", mode="enforce", keys=(TrustedKey(file="/k.pub"),)),
+        TrustRule(pattern="*.example.com/models", mode="warn", keys=(TrustedKey(file="/k.pub"),)),
+        TrustRule(pattern="*", mode="off"),
     ),
     revoked=frozenset({"sha256:" + "b" * 64}),
 )

@@ -9,6 +9,7 @@ from typing import Final, Literal
 
 from reconciler.domain.reasons import Reason
 from reconciler.domain.release import Artifact
+from reconciler.domain.text.names import fits
 
 STATEMENT = "https://in-toto.io/Statement/v1"  # the type of what is signed, of builds and of models
 
@@ -33,25 +34,15 @@ class TrustedKey:
 
 @dataclass(frozen=True, kw_only=True)
 class TrustRule:
-    """For the repositories that `repository` names (`ghcr.io/acme/*`; a star stands for anything): what becomes of a
-    build that none of `keys` has signed."""
+    """For the repositories (`ghcr.io/acme/*`), or the sources (`huggingface/acme/*`, the absolute path of a folder),
+    that `pattern` names: what becomes of a build or a source that none of `keys` has signed."""
 
-    repository: str
+    pattern: str
     mode: TrustMode
     keys: tuple[TrustedKey, ...] = ()
 
-    def covers(self, repository: str) -> bool:
-        return _fits(self.repository, repository)
-
-
-@dataclass(frozen=True, kw_only=True)
-class SourceRule:
-    """For the sources that `source` names (`huggingface/acme/*`, or the absolute path of a folder; a star stands for
-    anything): what becomes of one that none of `keys` has signed."""
-
-    source: str
-    mode: TrustMode
-    keys: tuple[TrustedKey, ...] = ()
+    def covers(self, name: str) -> bool:
+        return fits(self.pattern, name)
 
 
 ARCHIVE = "an archive"  # in the place of a repository: what `import` brings
@@ -66,12 +57,8 @@ def is_source_pattern(text: str) -> bool:
     return 0 < len(text) <= 512 and text.isprintable() and "://" not in text
 
 
-def _fits(pattern: str, text: str) -> bool:
-    return re.fullmatch(".*".join(map(re.escape, pattern.split("*"))), text) is not None
-
-
-NO_RULE = TrustRule(repository="*", mode=OFF)
-NOT_COVERED = SourceRule(source="", mode=ENFORCE)
+NO_RULE = TrustRule(pattern="*", mode=OFF)
+NOT_COVERED = TrustRule(pattern="", mode=ENFORCE)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,7 +67,7 @@ class TrustPolicy:
     keys, that are neither pulled nor served anew."""
 
     rules: tuple[TrustRule, ...] = ()
-    sources: tuple[SourceRule, ...] = ()
+    sources: tuple[TrustRule, ...] = ()
     revoked: frozenset[str] = frozenset()
 
     def rule_for(self, repository: str) -> TrustRule:
@@ -89,12 +76,12 @@ class TrustPolicy:
         covering = (one for one in self.rules if repository != ARCHIVE and one.covers(repository))
         return next(covering, None) or self._of_elsewhere(repository)
 
-    def rule_for_source(self, name: str) -> SourceRule:
+    def rule_for_source(self, name: str) -> TrustRule:
         """The first one that covers it. Where there are rules, what none covers is refused: who writes manifests
         chooses the names of sources."""
         # guard: a source that no rule covers is refused
-        otherwise = NOT_COVERED if self.sources else SourceRule(source="*", mode=OFF)
-        return next((one for one in self.sources if _fits(one.source, name)), otherwise)
+        otherwise = NOT_COVERED if self.sources else NO_RULE
+        return next((one for one in self.sources if one.covers(name)), otherwise)
 
     @property
     def asks_sources(self) -> bool:
@@ -109,7 +96,7 @@ class TrustPolicy:
         keys = dict.fromkeys(key for one in asking for key in one.keys)
         mode: TrustMode = ENFORCE if any(one.mode == ENFORCE for one in asking) else WARN
         # guard: what comes from elsewhere keeps to the strictest rule
-        return TrustRule(repository=repository, mode=mode, keys=tuple(keys))
+        return TrustRule(pattern=repository, mode=mode, keys=tuple(keys))
 
     @property
     def asks(self) -> bool:

@@ -1,6 +1,5 @@
 """Judges one model by one policy: a result for each rule that the policy has."""
 
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
@@ -8,6 +7,7 @@ from reconciler.domain.manifest import Model
 from reconciler.domain.policy.licenses import declared_license, lets_through
 from reconciler.domain.policy.policy import ERROR, FAIL, PASS, PENDING, RETIRE, WARN, Policy, PolicyResult, Result
 from reconciler.domain.sources.model_card import ModelCard
+from reconciler.domain.text.names import fits
 from reconciler.domain.text.quoting import listed, shown
 from reconciler.domain.text.units import size_text
 
@@ -133,15 +133,11 @@ def _unknown_license(part: JudgedPart, otherwise: Result) -> PolicyResult:
 
 
 def _source(patterns: tuple[str, ...], part: JudgedPart) -> PolicyResult:
-    if any(_fits(one, part.name) for one in patterns):
+    # The hub does not tell upper from lower case.
+    if any(fits(one.lower(), part.name.lower()) for one in patterns):
         return PolicyResult(rule="sources", result=PASS, field=part.field, message=part.name)
     message = f"expected {_some(patterns)}, got {part.name}"
     return PolicyResult(rule="sources", result=FAIL, field=part.field, message=message)
-
-
-def _fits(pattern: str, name: str) -> bool:
-    """The hub does not tell upper from lower case."""
-    return re.fullmatch(".*".join(map(re.escape, pattern.split("*"))), name, re.IGNORECASE) is not None
 
 
 def _signature(part: JudgedPart) -> PolicyResult:

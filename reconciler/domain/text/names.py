@@ -1,4 +1,6 @@
-"""Names: of a Python field in YAML and JSON, and of the model that a variant belongs to."""
+"""Names: of a Python field in YAML and JSON, of the model that a variant belongs to, and patterns for names."""
+
+import re
 
 _ACRONYMS = {"kl": "KL"}
 
@@ -18,3 +20,8 @@ def json_name(name: str) -> str:
 def model_of(variant: str) -> str:
     """`phi-3-int4` -> `phi-3`: for variants of which only the name is known."""
     return variant.rpartition("-")[0]
+
+
+def fits(pattern: str, name: str) -> bool:
+    """A star stands for anything."""
+    return re.fullmatch(".*".join(map(re.escape, pattern.split("*"))), name) is not None
