@@ -4,13 +4,13 @@ What fetches from it is in `engine.remote_sources.kinds`.
 """
 
 import re
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 
 from annotated_types import Predicate
 from pydantic import ConfigDict, Field, StringConstraints, model_validator
 
 from reconciler.domain.machine.registries import read_address
-from reconciler.domain.sources.locked import CATALOG, HUGGINGFACE, SAFE_ENDINGS
+from reconciler.domain.sources.locked import CATALOG, SAFE_ENDINGS
 from reconciler.domain.text.quoting import listed
 from reconciler.manifests.fields import RelativePath, Strict, as_text, expect, is_null, optional, refusal
 from reconciler.manifests.loader import Plain
@@ -143,51 +143,54 @@ class OnnxHuggingFace(HuggingFace):
     folder: Folder | None = optional("The folder of the repository that it lies in. Default: the top.")
 
 
-def _either(schema: dict[str, Any]) -> None:
-    schema["oneOf"] = [{"required": [kind]} for kind in ("path", *REMOTE_KINDS, "onnx")]
+def _either(schema: dict[str, Any], kind: "type[OnePlace]") -> None:
+    schema["oneOf"] = [{"required": [place]} for place in kind.places()]
 
 
-def _either_ready(schema: dict[str, Any]) -> None:
-    schema["oneOf"] = [{"required": [kind]} for kind in ("path", *ONNX_KINDS)]
+class OnePlace(Strict):
+    """Each field is a place, and exactly one is given; those of `beside` say something else."""
+
+    model_config = ConfigDict(json_schema_extra=_either)
+    beside: ClassVar[tuple[str, ...]] = ()
+
+    @classmethod
+    def places(cls) -> list[str]:
+        return [name for name in cls.model_fields if name not in cls.beside]
+
+    @model_validator(mode="before")
+    @classmethod
+    def _only_one(cls, value: object) -> object:
+        if not isinstance(value, dict):
+            return value
+        expected = listed([f"`{place}`" for place in cls.places()])
+        if "oci" in value and "oci" not in cls.places():
+            hint = "a ready ONNX model in a registry is `onnx: {oci: ...}`; of another give the folder as `path`"
+            raise refusal(expected, Plain("oci"), hint, "NotSupported")
+        given = [place for place in cls.places() if not is_null(value.get(place, Plain()))]
+        if len(given) != 1:
+            raise refusal(f"one source, either {expected}", Plain(" and ".join(given) or "neither"))
+        return value
 
 
-def _either_original(schema: dict[str, Any]) -> None:
-    schema["oneOf"] = [{"required": [kind]} for kind in ("path", HUGGINGFACE)]
-
-
-class OnnxManifest(Strict):
+class OnnxManifest(OnePlace):
     """An onnxruntime-genai folder, which is served as it is: nothing is converted."""
-
-    model_config = ConfigDict(json_schema_extra=_either_ready)
 
     path: RelativePath | None = optional("A folder with genai_config.json, relative to this file.")
     huggingface: OnnxHuggingFace | None = optional("Such a folder on the Hugging Face hub, instead of `path`.")
     oci: OnnxOci | None = optional("Such a folder in an OCI registry, instead of `path`.")
 
-    @model_validator(mode="before")
-    @classmethod
-    def _only_one(cls, value: object) -> object:
-        return _one_of(value, ("path", *ONNX_KINDS))
 
-
-class OriginalManifest(Strict):
+class OriginalManifest(OnePlace):
     """What a ready ONNX model was made from: it is compared with that, which is never served."""
-
-    model_config = ConfigDict(json_schema_extra=_either_original)
 
     path: RelativePath | None = optional("A folder in Hugging Face layout, relative to this file.")
     huggingface: HuggingFace | None = optional("A model on the Hugging Face hub, instead of `path`.")
 
-    @model_validator(mode="before")
-    @classmethod
-    def _only_one(cls, value: object) -> object:
-        return _one_of(value, ("path", HUGGINGFACE))
 
-
-class SourceManifest(Strict):
+class SourceManifest(OnePlace):
     """The one place that the model comes from, and what is merged in."""
 
-    model_config = ConfigDict(json_schema_extra=_either)
+    beside = ("original", "adapter")
 
     path: RelativePath | None = optional("A folder in Hugging Face layout, relative to this file.")
     huggingface: HuggingFace | None = optional("A model on the Hugging Face hub, instead of `path`.")
@@ -198,29 +201,11 @@ class SourceManifest(Strict):
         "A LoRA adapter folder that is merged in first; the tokenizer and the template beside it go before the base's."
     )
 
-    @model_validator(mode="before")
-    @classmethod
-    def _only_one(cls, value: object) -> object:
-        return _one_of(value, ("path", *REMOTE_KINDS, "onnx"))
-
     @property
     def remote(self) -> tuple[str, RemoteManifest] | None:
         """The kind, and what is declared of it; None for a folder."""
         place, kinds = (self, REMOTE_KINDS) if self.onnx is None else (self.onnx, ONNX_KINDS)
         return next(((kind, held) for kind in kinds if (held := getattr(place, kind)) is not None), None)
-
-
-def _one_of(value: object, kinds: tuple[str, ...]) -> object:
-    if not isinstance(value, dict):
-        return value
-    expected = listed([f"`{kind}`" for kind in kinds])
-    if "oci" in value and "oci" not in kinds:
-        hint = "a ready ONNX model in a registry is `onnx: {oci: ...}`; of another give the folder as `path`"
-        raise refusal(expected, Plain("oci"), hint, "NotSupported")
-    given = [kind for kind in kinds if not is_null(value.get(kind, Plain()))]
-    if len(given) != 1:
-        raise refusal(f"one source, either {expected}", Plain(" and ".join(given) or "neither"))
-    return value
 
 
 def _kinds_of(place: type[Strict]) -> dict[str, type[RemoteManifest]]:
