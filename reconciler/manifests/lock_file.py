@@ -12,9 +12,9 @@ import os.path
 import posixpath
 import re
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cached_property
-from typing import Any, Literal, TypeVar
+from typing import Any, TypeVar
 
 from reconciler.domain.errors import InputRefused, Problem
 from reconciler.domain.sources.locked import (
@@ -33,14 +33,14 @@ from reconciler.domain.sources.model_card import ModelCard
 from reconciler.domain.sources.source_model import COMPILED
 from reconciler.domain.text.names import camel
 from reconciler.domain.text.quoting import listed, shown
-from reconciler.host.codec import Codec, Misformed, parse_json
+from reconciler.host.codec import Codec
 from reconciler.manifests import source_facts
 from reconciler.manifests.declaration import ProblemLog
 from reconciler.manifests.loader import YamlDocument
 from reconciler.manifests.paths import ParseContext
 from reconciler.manifests.problems import accepted
 from reconciler.manifests.schema import ModelManifest
-from reconciler.manifests.source_facts import HINT, LONGEST_MESSAGE, LockInvalid
+from reconciler.manifests.source_facts import HINT, LockInvalid, SourcesFile, sources_in
 from reconciler.manifests.source_schema import READY_KINDS, REMOTE_KINDS, RemoteManifest
 
 MAX_FILES = 1_000  # of one source
@@ -49,20 +49,14 @@ T = TypeVar("T")
 Entries = dict[SourceKey, LockedSource]
 
 
-@dataclass(frozen=True, kw_only=True)
-class _LockFile:
-    format_version: Literal[1]
-    sources: tuple[LockedSource, ...]
-
-
-_CODEC = Codec(_LockFile, camel)
+_CODEC = Codec(SourcesFile[LockedSource], camel)
 _LEFT_OUT = {"kind": HUGGINGFACE, "include": [], "ready": False, "folder": "", "upstream": ""}
 _ELSEWHERE = ("facts", "card")  # in files of their own
 
 
 def render(entries: Iterable[LockedSource]) -> bytes:
     ordered = [replace(one, files=tuple(sorted(one.files, key=lambda file: file.path))) for one in entries]
-    lock = _LockFile(format_version=1, sources=tuple(sorted(ordered, key=lambda one: one.key)))
+    lock = SourcesFile(format_version=1, sources=tuple(sorted(ordered, key=lambda one: one.key)))
     plain: dict[str, Any] = _CODEC.write(lock)
     plain["sources"] = [
         {k: held for k, held in one.items() if k not in _ELSEWHERE and _LEFT_OUT.get(k) != held}
@@ -77,13 +71,8 @@ def render(entries: Iterable[LockedSource]) -> bytes:
 
 def read(data: bytes) -> Entries:
     """Raises LockInvalid."""
-    try:
-        parse_json(data, LOCK_BYTES)  # refuses what a second reader could understand differently
-        sources = _CODEC.read_json(data).sources
-    except Misformed as error:
-        raise LockInvalid(shown(str(error), LONGEST_MESSAGE), error.line) from None
     entries: Entries = {}
-    for index, source in enumerate(sources):
+    for index, source in enumerate(sources_in(_CODEC, data)):
         _check(source, f"sources[{index}].")
         if source.key in entries:  # guard: a source is locked once
             raise LockInvalid(f"expected each source once, got {source} again")

@@ -9,7 +9,7 @@ Read as foreign text. A source is known there by the digest of its locked files,
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, TypeVar
+from typing import Any, Generic, Literal, TypeVar
 
 from reconciler.domain.errors import InputRefused
 from reconciler.domain.plain_data import as_dict
@@ -34,33 +34,44 @@ class LockInvalid(InputRefused):
 
 
 @dataclass(frozen=True, kw_only=True)
+class SourcesFile(Generic[T]):
+    """What the lock file, and each file beside it, holds: an entry for each source."""
+
+    format_version: Literal[1]
+    sources: tuple[T, ...]
+
+
+def sources_in(codec: Codec[SourcesFile[T]], data: bytes) -> tuple[T, ...]:
+    """Raises LockInvalid."""
+    try:
+        parse_json(data, LOCK_BYTES)  # refuses what a second reader could understand differently
+        return codec.read_json(data).sources
+    except Misformed as error:
+        raise LockInvalid(shown(str(error), LONGEST_MESSAGE), error.line) from None
+
+
+@dataclass(frozen=True, kw_only=True)
 class _Entry(SourceFacts):
     """`digest`: of the locked files."""
 
     digest: str
 
 
-@dataclass(frozen=True, kw_only=True)
-class _FactsFile:
-    format_version: Literal[1]
-    sources: tuple[_Entry, ...]
-
-
-_CODEC = Codec(_FactsFile, camel)
+_CODEC = Codec(SourcesFile[_Entry], camel)
 
 
 def render(found: Mapping[str, SourceFacts]) -> bytes:
     """By digest."""
     entries = [_Entry(digest=digest, **as_dict(found[digest])) for digest in sorted(found)]
     fitting = [one for one in entries if len(json.dumps(as_dict(one))) <= LARGEST]
-    plain: dict[str, Any] = _CODEC.write(_FactsFile(format_version=1, sources=tuple(fitting)))
+    plain: dict[str, Any] = _CODEC.write(SourcesFile(format_version=1, sources=tuple(fitting)))
     plain["sources"] = [{"digest": one["digest"], **one} for one in plain["sources"]]
     return json.dumps(plain, indent=1).encode() + b"\n"
 
 
 def read(data: bytes) -> dict[str, SourceFacts]:
     """By digest. Raises LockInvalid."""
-    entries = _strictly(_CODEC, data).sources
+    entries = sources_in(_CODEC, data)
     for index, one in enumerate(entries):
         # guard: the facts of a source are those of a model
         if wrong := complaints(one.config):
@@ -78,19 +89,13 @@ class _CardEntry(ModelCard):
     source: str
 
 
-@dataclass(frozen=True, kw_only=True)
-class _CardsFile:
-    format_version: Literal[1]
-    sources: tuple[_CardEntry, ...]
-
-
-_CARDS = Codec(_CardsFile, camel)
+_CARDS = Codec(SourcesFile[_CardEntry], camel)
 
 
 def render_cards(found: Mapping[str, ModelCard]) -> bytes:
     """By source; what a card does not say is left out."""
     entries = tuple(_CardEntry(source=source, **as_dict(found[source])) for source in sorted(found))
-    plain: dict[str, Any] = _CARDS.write(_CardsFile(format_version=1, sources=entries))
+    plain: dict[str, Any] = _CARDS.write(SourcesFile(format_version=1, sources=entries))
     plain["sources"] = [
         {"source": one["source"], **{name: held for name, held in one.items() if held}} for one in plain["sources"]
     ]
@@ -100,19 +105,10 @@ def render_cards(found: Mapping[str, ModelCard]) -> bytes:
 def read_cards(data: bytes) -> dict[str, ModelCard]:
     """What the model card of each locked source said when `reconciler lock` asked, so that a licence is known in a pull
     request and where a source is never fetched. Raises LockInvalid."""
-    entries = _strictly(_CARDS, data).sources
     return {
         one.source: ModelCard(**{name: held for name, held in as_dict(one).items() if name != "source"})
-        for one in entries
+        for one in sources_in(_CARDS, data)
     }
-
-
-def _strictly(codec: Codec[T], data: bytes) -> T:
-    try:
-        parse_json(data, LOCK_BYTES)
-        return codec.read_json(data)
-    except Misformed as error:
-        raise LockInvalid(shown(str(error), LONGEST_MESSAGE), error.line) from None
 
 
 def fit(facts: SourceFacts, source: LockedSource) -> bool:
