@@ -4,12 +4,11 @@ name it share what is in it, and all of them together are bounded, because they 
 
 import json
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from functools import partial
-from typing import Generic, TypeVar
+from typing import Any, TypeVar
 
 from reconciler.domain import digest
-from reconciler.domain.errors import BUG, BUG_HINT, Problem, unless_we_fail
+from reconciler.domain.errors import BUG, BUG_HINT, InputRefused, Problem, unless_we_fail
 from reconciler.gates.prompts import CHECKS, GoldenPrompt
 from reconciler.gates.recording import Recording, refused_recording
 from reconciler.manifests.declaration import Declaration, ProblemLog
@@ -29,22 +28,8 @@ _SHARE_HINT = "a file that several models name counts once"
 Golden = TypeVar("Golden")
 
 
-@dataclass(frozen=True, kw_only=True)
-class Wrong:
-    """What every field is told that names the file; nothing where the file itself was."""
-
-    code: str = ""
-    message: str = ""
-    hint: str = ""
-
-
-@dataclass(kw_only=True)
-class _Kind(Generic[Golden]):
-    """One kind of golden file, and what was found in each, by place."""
-
-    hint: str
-    read: Callable[[bytes, str, ProblemLog], Golden | Wrong]
-    found: dict[str, Golden | Wrong] = field(default_factory=dict)
+# What is in a file; or why every field that names it is refused; or None where what is wrong was reported of the file.
+Reader = Callable[[bytes, str, ProblemLog], Golden | InputRefused | None]
 
 
 class GoldenFiles:
@@ -52,44 +37,42 @@ class GoldenFiles:
 
     def __init__(self) -> None:
         self._bytes = 0
-        self._prompts = _Kind(hint=_FILE_HINT, read=golden_prompts)
-        self._recordings = _Kind(hint=_RECORDING_HINT, read=_recording)
+        self._found: dict[tuple[Reader[Any], str], Any] = {}  # by reader and place
 
     def prompts(self, declaration: Declaration[ModelManifest], path: Path) -> tuple[GoldenPrompt, ...] | None:
         """Of the file that the field names. None where something is wrong with it, which is then reported."""
-        return self._once(self._prompts, declaration, path)
+        return self._once(golden_prompts, _FILE_HINT, declaration, path)
 
     def recording(self, declaration: Declaration[ModelManifest], path: Path) -> Recording | None:
         """The same of a recording."""
-        return self._once(self._recordings, declaration, path)
+        return self._once(_recording, _RECORDING_HINT, declaration, path)
 
-    def _once(self, kind: _Kind[Golden], declaration: Declaration[ModelManifest], path: Path) -> Golden | None:
+    def _once(
+        self, read: Reader[Golden], hint: str, declaration: Declaration[ModelManifest], path: Path
+    ) -> Golden | None:
         if (place := declaration.located(path, "file")) is None:
             return None
-        if place not in kind.found and not self._read(kind, place, declaration, path):
+        if (read, place) not in self._found:
+            if self._bytes > MOST_BYTES - MANIFEST_BYTES:  # guard: golden files are bounded together
+                message = (
+                    f"expected at most {MOST_BYTES >> 20} MiB of golden prompts and recordings in files, all together"
+                )
+                declaration.report(path, "GoldenFilesTooLarge", message, _SHARE_HINT)
+                return None
+            if (file := declaration.read(path, hint)) is None:
+                return None
+            self._found[read, place] = unless_we_fail(partial(read, *file, declaration.log), _unread)
+            self._bytes += len(file[0])
+        found: Golden | InputRefused | None = self._found[read, place]
+        if isinstance(found, InputRefused):
+            declaration.report(path, found.code, str(found), found.hint)
             return None
-        found = kind.found[place]
-        if not isinstance(found, Wrong):
-            return found
-        if found.code:
-            declaration.report(path, found.code, found.message, found.hint)
-        return None
-
-    def _read(self, kind: _Kind[Golden], place: str, declaration: Declaration[ModelManifest], path: Path) -> bool:
-        if self._bytes > MOST_BYTES - MANIFEST_BYTES:  # guard: golden files are bounded together
-            message = f"expected at most {MOST_BYTES >> 20} MiB of golden prompts and recordings in files, all together"
-            declaration.report(path, "GoldenFilesTooLarge", message, _SHARE_HINT)
-            return False
-        if (read := declaration.read(path, kind.hint)) is None:
-            return False
-        kind.found[place] = unless_we_fail(partial(kind.read, *read, declaration.log), _unread)
-        self._bytes += len(read[0])
-        return True
+        return found
 
 
-def _unread(message: str) -> Wrong:
+def _unread(message: str) -> InputRefused:
     """A file in which we failed."""
-    return Wrong(code=BUG, message=message, hint=BUG_HINT)
+    return InputRefused(BUG, message, BUG_HINT)
 
 
 def golden_prompt(case: GoldenCase) -> GoldenPrompt:
@@ -103,7 +86,7 @@ def golden_prompt(case: GoldenCase) -> GoldenPrompt:
     return GoldenPrompt(messages=tuple(asked), check=check, expected=getattr(case, check))
 
 
-def golden_prompts(data: bytes, file: str, log: ProblemLog) -> tuple[GoldenPrompt, ...] | Wrong:
+def golden_prompts(data: bytes, file: str, log: ProblemLog) -> tuple[GoldenPrompt, ...] | None:
     """One a line, as JSON. What is wrong with them is reported of the file, once."""
     cases: list[GoldenPrompt] = []
     before = len(log.problems)
@@ -113,7 +96,7 @@ def golden_prompts(data: bytes, file: str, log: ProblemLog) -> tuple[GoldenPromp
     if not 1 <= len(cases) <= MOST_CASES and len(log.problems) == before:
         message = f"expected 1 to {MOST_CASES} golden prompts, one a line, got {len(cases)}"
         log.add(Problem(code="GoldenPrompts", file=file, message=message))
-    return tuple(cases) if len(log.problems) == before else Wrong()
+    return tuple(cases) if len(log.problems) == before else None
 
 
 def _case(line: bytes, number: int, file: str, log: ProblemLog) -> GoldenCase | None:
@@ -133,6 +116,6 @@ def _case(line: bytes, number: int, file: str, log: ProblemLog) -> GoldenCase | 
     return None
 
 
-def _recording(data: bytes, _: str, log: ProblemLog) -> Recording | Wrong:
+def _recording(data: bytes, _: str, log: ProblemLog) -> Recording | InputRefused:
     why = refused_recording(data)
-    return Wrong(code="RecordingRefused", message=f"expected {why}", hint=_CONVERT_HINT) if why else Recording.of(data)
+    return InputRefused("RecordingRefused", f"expected {why}", _CONVERT_HINT) if why else Recording.of(data)
