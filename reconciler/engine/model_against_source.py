@@ -12,7 +12,7 @@ from reconciler.domain.sources.locked import LOCK_NAME, LockedSource, names_of
 from reconciler.domain.sources.source_model import SourceAdapter, SourceModel
 from reconciler.domain.targets import DEFAULT_PROVIDER, EMBEDDINGS, HIDDEN_STATES, SPEECH, WHISPER, absent_provider_hint
 from reconciler.domain.text.escape import one_line
-from reconciler.domain.text.quoting import shown
+from reconciler.domain.text.quoting import few, shown
 from reconciler.gates.speech import SpeechGate
 from reconciler.manifests.selector import PROVIDER
 from reconciler.planner.precision_choice import PROVIDER_ABSENT
@@ -212,8 +212,7 @@ def foreign_template(model: Model, source: SourceModel) -> list[Problem]:
     foreign = _markers(model.template.jinja) - _markers(source.chat_template) - set(source.tokens)
     if not foreign:
         return []
-    more = f" and {len(foreign) - FEW} more" if len(foreign) > FEW else ""
-    markers = ", ".join(sorted(foreign)[:FEW]) + more
+    markers = few(sorted(foreign), FEW)
     message = f"{model.template.origin} writes {markers}, which this model's tokenizer does not know"
     own = "`source` is what the model brings" if source.chat_template else "name the preset of the model's family"
     hint = f"the model reads them as plain text, and answers nonsense; {own}"

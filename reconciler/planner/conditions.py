@@ -16,6 +16,7 @@ from reconciler.domain.observed import Observed, Registration
 from reconciler.domain.plan import Held, Plan
 from reconciler.domain.reasons import BY_ORDER, PRUNE_GUARDS, WAITING, Reason
 from reconciler.domain.recorded import LONGEST_DAYS, Condition, Suspension, lasts_too_long, suspension_of
+from reconciler.domain.text.quoting import in_short
 from reconciler.planner.precision_choice import OF_MACHINE
 
 Conditions = Mapping[str, Mapping[str, Condition]]  # by variant and type
@@ -232,8 +233,7 @@ def _of_variant(
 
 def _doubted(doubts: Sequence[str]) -> list[Condition]:
     """Policies that only warn; without one there is no condition."""
-    more = f" (and {len(doubts) - 1} more)" if len(doubts) > 1 else ""
-    return [_condition(POLICIES_MET, False, POLICY_WARNED, f"{doubts[0]}{more}")] if doubts else []
+    return [_condition(POLICIES_MET, False, POLICY_WARNED, in_short(doubts, 1))] if doubts else []
 
 
 def _ready(

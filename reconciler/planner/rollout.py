@@ -11,12 +11,13 @@ least WITNESSES machines must be ready, by what each of them says of itself betw
 no further than the reader can know the release to exist.
 """
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from math import ceil
 
 from reconciler.domain.reasons import Reason
 from reconciler.domain.rollout import Evidence, RefusedCandidate, Ring, RingEvidence, Rollout, position
+from reconciler.domain.text.quoting import few
 from reconciler.domain.text.units import period_text
 from reconciler.manifests.selector import mismatch
 
@@ -164,16 +165,11 @@ def _limit(ring: Ring, refusing: list[Evidence]) -> str:
 
 
 def _named(found: Iterable[Evidence]) -> str:
-    return _few([one.machine for one in found])
+    return few([one.machine for one in found], MOST_NAMED)
 
 
 def _doubts(found: RingEvidence) -> str:
-    return f"; not counted: {_few(found.doubted)}" if found.doubted else ""
-
-
-def _few(names: Sequence[str]) -> str:
-    more = f" and {len(names) - MOST_NAMED} more" if len(names) > MOST_NAMED else ""
-    return ", ".join(names[:MOST_NAMED]) + more
+    return f"; not counted: {few(found.doubted, MOST_NAMED)}" if found.doubted else ""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -3,18 +3,19 @@ people, who have watched nothing themselves: how long a release serves is each m
 planner.rollout. Pure."""
 
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from reconciler.domain.machine_report import MachineReport
 from reconciler.domain.manifest import LabelSelector
 from reconciler.domain.rollout import Ring, Rollout, WatchedRelease
-from reconciler.domain.text.quoting import count_of
+from reconciler.domain.text.quoting import count_of, few
 from reconciler.domain.text.units import period_text
 from reconciler.planner.rollout import RingState, judge_ring, rings_by_names_of, rings_of
 from reconciler.planner.rollout_watch import evidence_of, with_reports
 
 MOST_CANDIDATES = 3  # of a variant
+MOST_NAMED = 5  # machines of a ring
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -128,7 +129,7 @@ def who_is_in(ring: Ring) -> str:
     if ring.node_selector is not None:
         parts.append(f"machines with {selector_text(ring.node_selector)}")
     if ring.machines:
-        parts.append(_names(ring.machines))
+        parts.append(few(ring.machines, MOST_NAMED))
     if ring.share is not None:
         parts.append(f"{ring.share:.3g} of all machines" if ring.share < 0.01 else f"{ring.share:.0%} of all machines")
     if ring.count is not None:
@@ -140,8 +141,3 @@ def selector_text(selector: LabelSelector) -> str:
     labels = [f"{key}={value}" for key, value in sorted(selector.match_labels.items())]
     rules = [f"{one.key} {one.operator} {', '.join(one.values)}".rstrip() for one in selector.match_expressions]
     return " and ".join([*labels, *rules]) or "any labels"
-
-
-def _names(names: Iterable[str]) -> str:
-    listed = list(names)
-    return ", ".join(listed[:5]) + (f" and {len(listed) - 5} more" if len(listed) > 5 else "")

@@ -4,7 +4,7 @@ only; the comment of a pull request is in reports.pull_request."""
 from collections.abc import Iterator
 from difflib import SequenceMatcher
 
-from reconciler.domain.text.quoting import count_of
+from reconciler.domain.text.quoting import count_of, few
 from reconciler.domain.text.units import size_text
 from reconciler.reports.render import field_rows
 from reconciler.reports.text import (
@@ -80,8 +80,7 @@ def rollout_lines(rollout: Shown) -> Iterator[str]:
 
 
 def _some(names: list[str]) -> str:
-    more = f" and {len(names) - MOST_NAMED} more" if len(names) > MOST_NAMED else ""
-    return f" ({', '.join(names[:MOST_NAMED])}{more})" if names else ""
+    return f" ({few(names, MOST_NAMED)})" if names else ""
 
 
 def _side(side: Shown) -> str:
@@ -137,9 +136,8 @@ def total_text(view: Shown) -> str:
 
 def group_title(group: Shown) -> str:
     """Which machines, and how old their reports are."""
-    names = ", ".join(f"{_name(one)} (report: {_days(one)})" for one in group["machines"][:MOST_NAMED])
-    more = len(group["machines"]) - MOST_NAMED
-    return f"{count_of(len(group['machines']), 'machine')}: {names}{f' and {more} more' if more > 0 else ''}"
+    names = [f"{_name(one)} (report: {_days(one)})" for one in group["machines"]]
+    return f"{count_of(len(names), 'machine')}: {few(names, MOST_NAMED)}"
 
 
 def _name(machine: Shown) -> str:
@@ -193,9 +191,8 @@ def machine_warnings(view: Shown) -> list[tuple[str, str]]:
 
 def template_title(template: Shown) -> str:
     """With the tokens of the example conversation, as the first model's tokenizer counts them."""
-    (first, *others), before, after = template["models"], template["before"], template["after"]
-    names = f"{first} and {len(others)} more" if others else first
-    title = f"template of {names}: {before['origin']} -> {after['origin']}"
+    before, after = template["before"], template["after"]
+    title = f"template of {few(template['models'], 1)}: {before['origin']} -> {after['origin']}"
     if template["tokensDifference"] is None:
         return title
     about = "" if template["exact"] else "~"

@@ -9,6 +9,7 @@ from typing import Annotated, Final, Literal
 from reconciler.domain.accepts import FLAG, About, Accepts
 from reconciler.domain.manifest import LabelSelector, variant_name
 from reconciler.domain.targets import PRECISIONS
+from reconciler.domain.text.quoting import in_short
 
 ENFORCED: Final = "enforce"
 RETIRE: Final = "retire"
@@ -179,9 +180,8 @@ def denial_of(results: "tuple[PolicyResult, ...] | list[PolicyResult]", precisio
         return None
     # What is decided already comes before what is not.
     held.sort(key=lambda one: one.result == PENDING)
-    more = f" (and {len(held) - 1} more)" if len(held) > 1 else ""
     return PolicyDenial(
-        message=f"{held[0].text}{more}",
+        message=in_short([one.text for one in held], 1),
         fetches=all(one.fetches for one in held),
         retires=any(one.retires and one.result == FAIL for one in held),
     )

@@ -39,6 +39,12 @@ def in_short(reasons: Sequence[str], most: int) -> str:
     return f"{'; '.join(reasons[:most])}{more}"
 
 
+def few(names: Sequence[str], most: int) -> str:
+    """The same of names."""
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return f"{', '.join(names[:most])}{more}"
+
+
 def field_path(path: Iterable[str | int]) -> str:
     """`("spec", "precisions", 1)` as people write it: `spec.precisions[1]`. "[key]" stands for the key itself."""
     dotted = "".join(

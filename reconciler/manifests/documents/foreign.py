@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from reconciler.domain.errors import Problem
 from reconciler.domain.manifest import API_VERSION
-from reconciler.domain.text.quoting import nearest, shown
+from reconciler.domain.text.quoting import few, nearest, shown
 from reconciler.manifests.loader import YamlDocument
 from reconciler.manifests.schema import KINDS
 
@@ -43,10 +43,9 @@ def left_out(found: Sequence[tuple[YamlDocument, str]]) -> Iterator[Problem]:
     """One warning for all of them, with their files."""
     if not found:
         return
-    named = [f"{file}:{document.line(())} ({_what(document)})" for document, file in found[:MOST_NAMED]]
-    more = f" and {len(found) - MOST_NAMED} more" if len(found) > MOST_NAMED else ""
+    named = [f"{file}:{document.line(())} ({_what(document)})" for document, file in found]
     many = "documents of other programs are" if len(found) > 1 else "document of another program is"
-    message = f"{len(found)} {many} left out: {', '.join(named)}{more}"
+    message = f"{len(found)} {many} left out: {few(named, MOST_NAMED)}"
     document, file = found[0]
     hint = "a file that is none of ours can be named in .reconcilerignore; then nothing is said of it"
     yield Problem(code="DocumentsLeftOut", file=file, line=document.line(()), message=message, hint=hint)

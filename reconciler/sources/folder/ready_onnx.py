@@ -27,7 +27,7 @@ from reconciler.domain.sources.source_model import (
     digest_of,
 )
 from reconciler.domain.targets import DEFAULT_PROVIDER, device_of, provider_of, stages_of
-from reconciler.domain.text.quoting import listed, shown
+from reconciler.domain.text.quoting import few, listed, shown
 from reconciler.sources.folder.compiled import check_whole, compiled_files
 from reconciler.sources.folder.guarded_folder import Folder, FolderProblems, read_object
 from reconciler.sources.folder.onnx_graph import ExternalData, GraphFacts, external_data
@@ -213,9 +213,8 @@ class _OnnxLook:
     def _left_out(self, names: frozenset[str]) -> Iterator[Problem]:
         left = [one for one in self._folder.names() if one not in names and not _is_note(one)]
         if left:
-            more = f" and {len(left) - MOST_NAMED} more" if len(left) > MOST_NAMED else ""
-            named = ", ".join(map(shown, left[:MOST_NAMED]))
-            message = f"{named}{more}: not named by {GENAI_CONFIG} or the graph, so left out"
+            named = few([shown(one) for one in left], MOST_NAMED)
+            message = f"{named}: not named by {GENAI_CONFIG} or the graph, so left out"
             yield self._findings.problem("", InputRefused("FilesLeftOut", message))
 
 
