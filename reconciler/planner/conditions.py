@@ -81,8 +81,9 @@ def judge(
         for one in desired.wanted
         if one.variant in changing
     }
-    judged = {name: _unresolved(name, observed, problem) for name, problem in desired.unresolved.items()}
-    judged |= {name: _retired(observed.serving(name), message) for name, message in desired.retired.items()}
+    stopped = {name: (problem.code, problem.message) for name, problem in desired.unresolved.items()}
+    stopped |= {name: (Reason.POLICY_DENIED, message) for name, message in desired.retired.items()}
+    judged = {name: _stopped(observed.serving(name), *why) for name, why in stopped.items()}
     judged |= {
         one.variant: _of_variant(
             one,
@@ -181,21 +182,11 @@ def _of_machine(kind: str, wrong: Sequence[Problem]) -> Condition:
     return _condition(kind, False, wrong[0].code, f"{wrong[0]}{more}")
 
 
-def _unresolved(variant: str, observed: Observed, problem: Problem) -> list[Condition]:
-    """Declared, but its source cannot be converted: what was served before goes on."""
-    registration = observed.serving(variant)
+def _stopped(registration: Registration | None, reason: str, message: str) -> list[Condition]:
+    """Declared, but its source cannot be converted and what was served before goes on; or a policy wants it gone."""
     return [
-        _condition("Ready", False, problem.code, problem.message + _still(registration)),
-        _condition("Stalled", True, problem.code, problem.message),
-        _serving(registration),
-    ]
-
-
-def _retired(registration: Registration | None, message: str) -> list[Condition]:
-    """Declared, and a policy wants it gone."""
-    return [
-        _condition("Ready", False, Reason.POLICY_DENIED, message + _still(registration)),
-        _condition("Stalled", True, Reason.POLICY_DENIED, message),
+        _condition("Ready", False, reason, message + _still(registration)),
+        _condition("Stalled", True, reason, message),
         _serving(registration),
     ]
 
