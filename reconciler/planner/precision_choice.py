@@ -114,33 +114,22 @@ def _chosen(
     dropped = frozenset(variant_name(name, one) for one in choosing.allowed if one != choice.precision)
     wanted = tuple(one for one in desired.wanted if one.variant not in dropped)
     if not choice.precision:
-        absent = sorted({one.provider for one in needs.values()} - {*capacity.providers})
-        problem = _absent(choosing, absent[0], capacity) if absent else _none_fits(choosing, choice)
+        problem = _none_fits(choosing, choice, needs, capacity)
         return replace(desired, wanted=wanted, unresolved={**desired.unresolved, **dict.fromkeys(dropped, problem)})
     return replace(
         desired, wanted=wanted, declared=desired.declared - dropped, chosen={**desired.chosen, name: choice.text}
     )
 
 
-def _absent(choosing: Choosing, provider: str, capacity: Capacity) -> Problem:
-    """All precisions of a model are for the same provider."""
-    here = listed(sorted(capacity.providers)) if capacity.providers else "none"
+def _none_fits(choosing: Choosing, choice: Choice, needs: Mapping[str, PrecisionNeeds], capacity: Capacity) -> Problem:
+    absent = sorted({one.provider for one in needs.values()} - {*capacity.providers})
+    if absent:  # all precisions of a model are for the same provider
+        here = listed(sorted(capacity.providers)) if capacity.providers else "none"
+        code, message = PROVIDER_ABSENT, f"expected a machine with {absent[0]}, for which it is made; here is {here}"
+        hint = absent_provider_hint(absent[0])
+    else:
+        code, message = NONE_FITS, f"no precision that it allows fits this machine: {choice.text}"
+        hint = "allow a smaller one (precisions: {auto: [...]}), or choose its machines by nodeSelector"
     return Problem(
-        code=PROVIDER_ABSENT,
-        file=choosing.file,
-        line=choosing.line,
-        field="spec.precisions",
-        message=f"expected a machine with {provider}, for which it is made; here is {here}",
-        hint=absent_provider_hint(provider),
-    )
-
-
-def _none_fits(choosing: Choosing, choice: Choice) -> Problem:
-    return Problem(
-        code=NONE_FITS,
-        file=choosing.file,
-        line=choosing.line,
-        field="spec.precisions",
-        message=f"no precision that it allows fits this machine: {choice.text}",
-        hint="allow a smaller one (precisions: {auto: [...]}), or choose its machines by nodeSelector",
+        code=code, file=choosing.file, line=choosing.line, field="spec.precisions", message=message, hint=hint
     )
