@@ -37,26 +37,19 @@ def ring_of(rollout: Rollout, machine: str, labels: Mapping[str, str] | None, na
 
 
 def rings_of(
-    rollout: Rollout, machines: Iterable[tuple[str, Mapping[str, str]]], names: Collection[str]
+    rollout: Rollout, labels: Mapping[str, Mapping[str, str] | None], names: Collection[str]
 ) -> dict[str, int]:
-    """`ring_of` for many machines, by name and labels."""
-    line = sorted((position(rollout.name, name), name) for name in names)
+    """`ring_of` for many machines, by name."""
+    line = sorted((position(rollout.name, name), name) for name in names) if counts_machines(rollout) else ()
     ranks = {name: rank for rank, (_, name) in enumerate(line)}
     return {
-        name: _ring(rollout, name, labels, position(rollout.name, name), ranks.get(name)) for name, labels in machines
+        name: _ring(rollout, name, own, position(rollout.name, name), ranks.get(name)) for name, own in labels.items()
     }
 
 
 def rings_by_name(rollout: Rollout, names: Collection[str]) -> dict[str, int]:
     """The ring of each of these machines, which are all that are known; 0 where its labels decide."""
-    line = sorted((position(rollout.name, name), name) for name in names)
-    return {name: _ring(rollout, name, None, here, rank) for rank, (here, name) in enumerate(line)}
-
-
-def rings_by_names_of(rollout: Rollout, some: Collection[str], names: Collection[str]) -> dict[str, int]:
-    """Of some of these machines, those whose ring their name alone decides."""
-    known = rings_by_name(rollout, names) if some else {}
-    return {name: known[name] for name in some if known.get(name)}
+    return rings_of(rollout, dict.fromkeys(names), names)
 
 
 def _ring(rollout: Rollout, machine: str, labels: Mapping[str, str] | None, here: float, rank: int | None) -> int:

@@ -11,7 +11,7 @@ from reconciler.domain.manifest import LabelSelector
 from reconciler.domain.rollout import Ring, Rollout, WatchedRelease
 from reconciler.domain.text.quoting import count_of, few
 from reconciler.domain.text.units import period_text
-from reconciler.planner.rollout import RingState, judge_ring, rings_by_names_of, rings_of
+from reconciler.planner.rollout import RingState, judge_ring, rings_of
 from reconciler.planner.rollout_watch import evidence_of, with_reports
 
 MOST_CANDIDATES = 3  # of a variant
@@ -50,8 +50,7 @@ def progress(
         for one in report.variants
         if one.wanted and rollout.is_about(one.model)
     )
-    places = rings_by_names_of(rollout, missing, names)
-    places |= rings_of(rollout, ((one.machine, one.labels) for one in reports), names)
+    places = rings_of(rollout, dict.fromkeys(missing) | {one.machine: one.labels for one in reports}, names)
     found, shown = [], Counter[str]()
     for (variant, release), count in sorted(wanted.items(), key=lambda one: (one[0][0], -one[1], one[0][1])):
         shown[variant] += 1

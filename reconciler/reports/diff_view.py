@@ -20,7 +20,7 @@ from reconciler.domain.text.names import model_of
 from reconciler.fleet.comparison import FleetComparison, Side, changed_fields
 from reconciler.fleet.forecast import Outlook, by_effect
 from reconciler.planner.conditions import POLICY_DENIED, POLICY_WARNED
-from reconciler.planner.rollout import ring_of
+from reconciler.planner.rollout import rings_of
 from reconciler.planner.rollout_status import forecast
 from reconciler.reports.view import FORMAT_VERSION, View, change_view, policy_view, verdict_view
 from reconciler.templates.rendering import TemplateChange
@@ -152,7 +152,7 @@ def rollout_rows(one: FleetComparison, outlooks: Iterable[Outlook] = ()) -> list
         mine = {model: releases for model, releases in new.items() if rollout.is_about(model)}
         if mine or rollout in _other_rollouts(one):
             releases = sorted({release for each in mine.values() for release in each})
-            places = {name: ring_of(rollout, name, labels, known) for name, labels in known.items()}
+            places = rings_of(rollout, known, known)
             rings = forecast(rollout, releases[0] if len(releases) == 1 else "")
             found.append(
                 {

@@ -6,7 +6,7 @@ from typing import Any
 from reconciler.domain.machine_report import MachineReport
 from reconciler.domain.rollout import Rollout
 from reconciler.domain.text.units import period_text
-from reconciler.planner.rollout import rings_by_names_of, rings_of
+from reconciler.planner.rollout import rings_of
 from reconciler.planner.rollout_status import CandidateProgress, forecast, progress
 from reconciler.reports.text import terminal_lines
 from reconciler.reports.view import FORMAT_VERSION, View
@@ -41,8 +41,10 @@ def rings_text(
     found: dict[str, list[str]] = {}
     for rollout in rollouts:
         about = [one for one in reports if any(rollout.is_about(held.model) for held in one.variants)]
-        here = rings_of(rollout, ((one.machine, one.labels) for one in about), names)
-        for name, number in {**rings_by_names_of(rollout, missing, names), **here}.items():
+        places = rings_of(rollout, dict.fromkeys(missing) | {one.machine: one.labels for one in about}, names)
+        for name, number in places.items():
+            if not number:  # its labels decide, and are not known
+                continue
             ring = _ring_name(rollout, number)
             found.setdefault(name, []).append(f"{rollout.name}/{ring}" if len(rollouts) > 1 else ring)
     return {name: ", ".join(rings) for name, rings in found.items()}

@@ -85,7 +85,7 @@ def test_which_ring_a_machine_is_in(
 def test_a_count_is_exact_and_counts_follow_each_other() -> None:
     rollout = replace(ROLLOUT, rings=(Ring(name="a", count=5), Ring(name="b", count=50), BROAD))
     assert Counter(ring_of(rollout, one, {}, FLEET[:500]) for one in FLEET[:500]) == {1: 5, 2: 50, 3: 445}
-    many = rings_of(rollout, ((one, {}) for one in [*FLEET[:500], "unknown"]), FLEET[:500])
+    many = rings_of(rollout, {one: {} for one in [*FLEET[:500], "unknown"]}, FLEET[:500])
     assert many == {one: ring_of(rollout, one, {}, FLEET[:500]) for one in [*FLEET[:500], "unknown"]}
 
 
