@@ -11,41 +11,23 @@ from reconciler.domain.machine.trust import Origin
 from reconciler.domain.measured import MeasurementSet
 from reconciler.domain.observed import Registration
 from reconciler.domain.plain_data import field_names
-from reconciler.domain.release import Marker
+from reconciler.domain.release import Marker, ServedRelease
 from reconciler.domain.text.units import Count, Seconds
 
 LONGEST_DAYS = 30  # then the user is asked whether it is still meant
 
 
 @dataclass(frozen=True, kw_only=True)
-class RecordedRelease:
-    """The release that a variant is served as. Times are RFC 3339, UTC; sizes are bytes."""
+class RecordedRelease(ServedRelease):
+    """The release that a variant is served as now."""
 
-    variant: str
-    number: int
-    release: str  # release digest
-    parts: dict[str, str]
-    build_key: str
-    recipe: dict[str, object]
-    generation: dict[str, object]
-    registered: str  # when Foundry Local got it
-    revision: str
-    model: str
-    precision: str
-    protected: bool  # the manifest has prune: disabled
-    artifact: str  # artifact digest
-    size: int
-    template_origin: str
-
-    @property
-    def id(self) -> str:
-        return f"{self.variant}:{self.number}"
+    registered: str  # when Foundry Local got it; RFC 3339, UTC
+    size: int  # bytes
 
     @classmethod
     def from_marker(cls, marker: Marker, *, registered: str) -> "RecordedRelease":
-        shared = [name for name in field_names(cls) if name not in ("registered", "size")]
-        size = sum(file.size for file in marker.files)
-        return cls(registered=registered, size=size, **{name: getattr(marker, name) for name in shared})
+        shared = {name: getattr(marker, name) for name in field_names(ServedRelease)}
+        return cls(registered=registered, size=sum(file.size for file in marker.files), **shared)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -111,13 +111,9 @@ def _generation_digest(generation: Generation) -> str:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Marker:
-    """`release.json` in a served folder: whose it is, and what it must hold. Enough to rebuild lost records.
+class ServedRelease:
+    """What a variant is served as under one number, as its folder and the records know it."""
 
-    `files` are the digests and sizes of all other files in the folder.
-    """
-
-    owner: str
     variant: str
     number: int
     release: str  # release digest
@@ -131,6 +127,20 @@ class Marker:
     generation: dict[str, object]
     protected: bool  # the manifest has prune: disabled
     revision: str
+
+    @property
+    def id(self) -> str:
+        return f"{self.variant}:{self.number}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Marker(ServedRelease):
+    """`release.json` in a served folder: whose it is, and what it must hold. Enough to rebuild lost records.
+
+    `files` are the digests and sizes of all other files in the folder.
+    """
+
+    owner: str
     created: str  # RFC 3339, UTC
     files: tuple[StoredFile, ...]
 
@@ -150,10 +160,6 @@ class Marker:
             generation=as_dict(release.generation),
             **served,
         )
-
-    @property
-    def id(self) -> str:
-        return f"{self.variant}:{self.number}"
 
     @property
     def task(self) -> str:

@@ -23,7 +23,7 @@ from reconciler.domain.measured import Fidelity, Measured, MeasurementSet
 from reconciler.domain.observed import Observed, Registration, ServedFolder, own_properties
 from reconciler.domain.plain_data import as_dict, field_names
 from reconciler.domain.recorded import Condition, Recorded, RecordedRelease, Timing
-from reconciler.domain.release import ALWAYS_COPIED, Artifact, Marker
+from reconciler.domain.release import ALWAYS_COPIED, Artifact, Marker, ServedRelease
 from reconciler.fleet.inventory import (
     LONGEST_NAME,
     FolderState,
@@ -295,6 +295,6 @@ def _registration(variant: str, number: int, state: RegistrationState) -> Regist
     )
 
 
-def _shared(one: Marker | RecordedRelease | ReleaseContent) -> dict[str, Any]:
+def _shared(one: ServedRelease | ReleaseContent) -> dict[str, Any]:
     """What all three forms of a release have in common."""
     return {name: getattr(one, name) for name in field_names(ReleaseContent) if name not in ("size_bytes", "since")}

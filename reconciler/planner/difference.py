@@ -5,8 +5,7 @@ from dataclasses import dataclass, replace
 from reconciler.domain.changes import FieldChange
 from reconciler.domain.plain_data import as_dict
 from reconciler.domain.reasons import Reason
-from reconciler.domain.recorded import RecordedRelease
-from reconciler.domain.release import Marker, Release, task_of
+from reconciler.domain.release import Release, ServedRelease, task_of
 from reconciler.domain.text.names import camel
 
 _REASON_OF_PART = {
@@ -39,7 +38,7 @@ class Difference:
         return replace(self, forced_by=tuple(one.name for one in changes), field_changes=changes)
 
 
-def compare(wanted: Release, served: Marker | RecordedRelease | None) -> Difference:
+def compare(wanted: Release, served: ServedRelease | None) -> Difference:
     """With nothing served before, the variant is new."""
     if served is None:
         return Difference(reason=Reason.RELEASE_MISSING)
@@ -49,7 +48,7 @@ def compare(wanted: Release, served: Marker | RecordedRelease | None) -> Differe
     return Difference(reason=reason, forced_by=tuple(one.name for one in changes), field_changes=changes)
 
 
-def field_changes(new: Release, old: Release | Marker | RecordedRelease) -> tuple[FieldChange, ...]:
+def field_changes(new: Release, old: Release | ServedRelease) -> tuple[FieldChange, ...]:
     before, after = _fields(old), _fields(new)
     if old.parts.get("template") == new.parts["template"]:
         # The same text under another name is no change.
@@ -61,7 +60,7 @@ def field_changes(new: Release, old: Release | Marker | RecordedRelease) -> tupl
     )
 
 
-def _fields(one: Release | Marker | RecordedRelease) -> dict[str, object]:
+def _fields(one: Release | ServedRelease) -> dict[str, object]:
     """Everything that decides a release, by its name in the manifest."""
     recipe, generation = (part if isinstance(part, dict) else as_dict(part) for part in (one.recipe, one.generation))
     fields: dict[str, object] = {_FIELD_OF_RECIPE[name]: recipe.get(name) for name in _FIELD_OF_RECIPE}

@@ -9,8 +9,8 @@ from reconciler.domain.machine.maintenance_windows import Permission
 from reconciler.domain.machine.registries import LOCAL, REGISTRY_ONLY, Offer
 from reconciler.domain.machine.trust import Refusal
 from reconciler.domain.observed import Observed, Registration, ServedFolder
-from reconciler.domain.recorded import Recorded, RecordedRelease
-from reconciler.domain.release import ALWAYS_COPIED, Marker
+from reconciler.domain.recorded import Recorded
+from reconciler.domain.release import ALWAYS_COPIED, ServedRelease
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,7 +108,7 @@ class VariantFacts:
         return recorded.number if recorded is not None and recorded.release == digest else None
 
     @property
-    def predecessor(self) -> Marker | RecordedRelease | None:
+    def predecessor(self) -> ServedRelease | None:
         """What the variant is served as now: the folder behind the newest registration, else what the records say."""
         behind = (self.folders.get(registration.number) for registration in self.registrations)
         markers = (folder.marker for folder in behind if folder is not None and folder.marker is not None)
