@@ -6,7 +6,7 @@ from typing import Any
 
 from reconciler.domain import manifest
 from reconciler.domain.gate_spec import GateSpec
-from reconciler.domain.sources.locked import CATALOG, names_of
+from reconciler.domain.sources.locked import CATALOG
 from reconciler.domain.targets import CHAT, PRECISIONS, TABLE, ExecutionProvider, honoured_options
 from reconciler.domain.text.names import camel
 from reconciler.domain.text.quoting import field_path, listed, nearest, shown
@@ -24,30 +24,13 @@ from reconciler.manifests.ready.rules import ORIGINAL, check_bars, check_ready, 
 from reconciler.manifests.ready.task_rules import check_gates_of_task, check_task, gates_of_task
 from reconciler.manifests.schema import JinjaTemplate, ModelManifest, RolesTemplate
 from reconciler.manifests.selectors.rules import check_selector
-from reconciler.manifests.source_schema import ONNX_KINDS, REMOTE_KINDS
 from reconciler.manifests.template_rules import template_of
 from reconciler.templates.presets import preset
 
-# What a source can turn out not to fit; each precision too.
-_SOUGHT = (
-    ("spec", "source"),
-    ("spec", "source", "adapter"),
-    *(("spec", "source", "original", *inner) for inner in ((), ("path",), ("huggingface",))),
-    *(("spec", "source", kind, *inner) for kind in REMOTE_KINDS for inner in ((), names_of(kind)[1:])),
-    ("spec", "source", "onnx"),
-    ("spec", "task"),
-    ("spec", "source", "onnx", "path"),
-    *(("spec", "source", "onnx", kind, *inner) for kind in ONNX_KINDS for inner in ((), names_of(kind)[1:])),
-    ("spec", "precisions"),
-    ("spec", "target"),
-    ("spec", "promptTemplate"),
-    ("spec", "generation", "maxLength"),
-    ("spec", "gates"),
-    ("metadata", "name"),
-)
 # What a look at the source depends on.
 _NEEDED = tuple(("spec", name) for name in ("source", "task", "target", "precisions", "promptTemplate"))
 _NEEDED_FIELDS = tuple(map(field_path, _NEEDED))
+LEVELS = 5  # down to spec.source.onnx.huggingface.revision: what is deeper, as in gates, is judged here
 ANNOTATIONS = {manifest.PRUNE_ANNOTATION: ("disabled", "enabled")}
 
 # None stands for a PromptTemplate that is declared but broken: its own problem is reported.
@@ -143,9 +126,8 @@ def _model(given: ModelManifest, declaration: Declaration[ModelManifest], **foun
 
 
 def _lines(document: YamlDocument) -> dict[str, int]:
-    """Where the fields stand that a source, once looked at, can turn out not to fit."""
-    fields = (*_SOUGHT, *(("spec", "precisions", i) for i in range(len(PRECISIONS))))
-    return {field_path(field): document.lines[field] for field in fields if field in document.lines}
+    """Where its fields stand, for what a source or this machine, once looked at, can turn out not to fit."""
+    return {field_path(field): line for field, line in document.lines.items() if len(field) <= LEVELS}
 
 
 def _check_annotations(declaration: Declaration[ModelManifest]) -> None:

@@ -70,13 +70,15 @@ def said(result: Parsed) -> list[str]:
 
 
 def test_a_model_with_its_defaults() -> None:
+    head = {"": 1, "apiVersion": 1, "kind": 2, "metadata": 3, "metadata.name": 3}
+    spec = {"spec": 4, "spec.source": 5, "spec.source.path": 5, "spec.precisions": 6, "spec.precisions[0]": 6}
     assert parsed({"a.yaml": model()}) == Parsed(
         models=(
             Model(
                 name="phi",
                 file="manifests/a.yaml",
                 line=1,
-                lines={"metadata.name": 3, "spec.source": 5, "spec.precisions": 6, "spec.precisions[0]": 6},
+                lines=head | spec,
                 source_path="/repo/models/phi",
                 precisions=("int4",),
                 template=Template(origin="source", jinja=None),
