@@ -34,7 +34,8 @@ GATES: tuple[type[Gate], ...] = (
     *(PromptsGate, EmbeddingsGate, SpeechGate, PerformanceGate, EnduranceGate),
 )
 
-REMEMBERED = 4096  # answers for each of two questions: a daemon asks them of every model, in every pass
+USUAL: dict[type[Gate], Gate] = {kind: kind() for kind in GATES if kind.always}
+REMEMBERED = 4096  # what was judged: a daemon asks it of every model, in every pass
 OF_ONE, FEW = 4, 64  # verdicts that are remembered of a release, and beside: they hold the answers that were judged
 
 
@@ -59,15 +60,11 @@ class Needed:
 
 
 def gates_of(spec: GateSpec) -> tuple[Gate, ...]:
-    """Those that are declared or always there, in the order in which they are measured."""
-    return _remembered_gates(spec) if spec.as_judged is spec else _in_order(spec)
-
-
-def _in_order(spec: GateSpec) -> tuple[Gate, ...]:
-    return tuple(gate for kind in GATES if (gate := spec.get(kind)) is not None)
-
-
-_remembered_gates = lru_cache(REMEMBERED)(_in_order)
+    """Those that are declared or always there and can judge models for this task, in the order in which they are
+    measured."""
+    declared = {type(one): one for one in spec.gates}
+    found = (declared.get(kind, USUAL.get(kind)) for kind in GATES if spec.task in kind.tasks)
+    return tuple(gate for gate in found if gate is not None)
 
 
 def needed(spec: GateSpec, fidelity: Fidelity | None, measured: Measured | None) -> Needed:
