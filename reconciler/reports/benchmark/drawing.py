@@ -1,6 +1,6 @@
 """How a plot of the benchmark's page is drawn: matplotlib's axes in the page's style, as SVG that stands in the page.
 
-Text stays text, and colours become the custom properties of `page.css`, so that one drawing serves light, dark and
+Text stays text, and colours become the custom properties of `html/look.css`, so that one drawing serves light, dark and
 paper. The same numbers give the same bytes. matplotlib is the optional extra `bench`, and is imported when it draws.
 """
 
@@ -12,7 +12,7 @@ from typing import Any, TypeAlias
 Axes: TypeAlias = Any  # matplotlib.axes.Axes, of an optional extra
 
 WIDTH, HEIGHT = 430, 310
-FONT = 14  # the size that room is left for: that of a narrow screen; page.css makes it smaller on others
+FONT = 14  # the size that room is left for: that of a narrow screen; look.css makes it smaller on others
 
 _COLORS = {
     "#5b626c": "var(--quiet)",

@@ -9,7 +9,7 @@ from reconciler.domain.plain_data import as_dict
 from reconciler.reports.benchmark.drawing import HEIGHT, WIDTH
 from reconciler.reports.benchmark.plots import Plot, plots
 from reconciler.reports.benchmark.report import busy_text, by_model, complaints, machine_facts, runs_text, table
-from reconciler.reports.html.document import environment
+from reconciler.reports.html.document import document
 from reconciler.reports.text import cut
 
 View = Mapping[str, Any]
@@ -17,19 +17,17 @@ View = Mapping[str, Any]
 
 def bench_page(view: View) -> str:
     """Needs matplotlib, which is an optional extra."""
-    return (
-        environment()
-        .get_template("benchmark/page.html.j2")
-        .render(
-            view=view,
-            facts=machine_facts(view),
-            busy=busy_text(view),
-            runs=runs_text(view),
-            models=_models(view),
-            width=WIDTH,
-            height=HEIGHT,
-        )
-    )
+    return document(
+        "benchmark/page.html.j2",
+        styles=("benchmark/page.css",),
+        view=view,
+        facts=machine_facts(view),
+        busy=busy_text(view),
+        runs=runs_text(view),
+        models=_models(view),
+        width=WIDTH,
+        height=HEIGHT,
+    ).html
 
 
 def benchmark_shown(view: View) -> dict[str, Any]:
