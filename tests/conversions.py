@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from reconciler.conversion.client.converter import Conversion, Converter
+from reconciler.conversion.client.converter import Converter
 from reconciler.conversion.toolchain import tools_for
 from reconciler.domain.manifest import Quantization, Target
 from reconciler.domain.plain_data import as_dict
@@ -73,5 +73,6 @@ def recipe_of(
     )
 
 
-def convert(converter: Converter, folder: str | Path, output: Path, precision: str, **quantization: Any) -> Conversion:
-    return converter.convert(recipe_of(look(folder), precision, **quantization), str(folder), str(output), timeout=300)
+def convert(converter: Converter, folder: str | Path, output: Path, precision: str, **quantization: Any) -> Path:
+    converter.convert(recipe_of(look(folder), precision, **quantization), str(folder), str(output), timeout=300)
+    return output

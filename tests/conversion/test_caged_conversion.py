@@ -20,7 +20,7 @@ def converted(cage: str, base: Path) -> dict[str, str]:
     found = {}
     with Converter(str(base / "scratch"), str(base / "logs"), cage_mode=cage if cage != LIMITS else "off") as converter:
         for precision in ("int4", "int8", "fp16", "fp32"):
-            output = Path(convert(converter, source, base / precision, precision).output_dir)
+            output = convert(converter, source, base / precision, precision)
             for file in output.iterdir():
                 found[f"{precision} {file.name}"] = hashlib.sha256(file.read_bytes()).hexdigest()
     return found

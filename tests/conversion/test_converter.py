@@ -39,7 +39,7 @@ def recipe(algorithm: str) -> Recipe:
 
 def attempt(converter: Converter, tmp_path: Path, lie: str, timeout: float = PATIENCE) -> str:
     """Returns the log."""
-    return converter.convert(recipe(lie), str(tmp_path), str(tmp_path / "out"), timeout=timeout).log
+    return converter.convert(recipe(lie), str(tmp_path), str(tmp_path / "out"), timeout=timeout)
 
 
 LIES = [

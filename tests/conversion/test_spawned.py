@@ -23,10 +23,9 @@ def converter(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Converter]:
         yield one
 
 
-def test_it_succeeds_and_says_what_it_took(converter: Converter, tmp_path: Path) -> None:
-    done = converter.convert(recipe("succeed"), str(tmp_path), str(tmp_path / "out"), timeout=60.0)
+def test_it_succeeds(converter: Converter, tmp_path: Path) -> None:
+    converter.convert(recipe("succeed"), str(tmp_path), str(tmp_path / "out"), timeout=60.0)
     assert sorted(os.listdir(tmp_path / "out")) == ["genai_config.json", "model.onnx"]
-    assert done.peak_memory_bytes > 1 << 20
 
 
 TRIED = {"leave nothing", "die", "exit", "raise"}

@@ -15,7 +15,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 from reconciler.conversion.client.job_client import IMPORT_SECONDS, Attempt, OnProgress, failure, follow, take_result
@@ -47,16 +47,6 @@ def say_cage(mode: str) -> dict[str, str]:
     except cage.CageMissing as error:
         return {"cage": "missing", "why": str(error)}
     return {"cage": found.name} | ({"why": found.why} if found.why else {})
-
-
-@dataclass(frozen=True, kw_only=True)
-class Conversion:
-    """`output_dir` holds the artifact's files and nothing else."""
-
-    output_dir: str
-    seconds: float
-    peak_memory_bytes: int
-    log: str
 
 
 class Converter(AbstractContextManager["Converter"]):
@@ -116,21 +106,14 @@ class Converter(AbstractContextManager["Converter"]):
         timeout: float = 6 * 3600.0,
         disk: int = 0,
         attempt: Attempt | None = None,
-    ) -> Conversion:
-        """Raises ConversionFailed (with the log as hint), ConverterLost, Disturbed, DiskFull or Cancelled; then
-        `output_dir` does not exist. `disk` is what it may write, in bytes (0: no limit). `attempt` lets another thread
-        cancel this one."""
-        destination = os.path.abspath(output_dir)
+    ) -> str:
+        """The path of the log; `output_dir` holds the artifact's files and nothing else. Raises ConversionFailed (with
+        the log as hint), ConverterLost, Disturbed, DiskFull or Cancelled; then `output_dir` does not exist. `disk` is
+        what it may write, in bytes (0: no limit). `attempt` lets another thread cancel this one."""
         with self._order(recipe, source, adapter, timeout, disk) as order:
-            started = time.monotonic()
-            ended = self._carry_out(order, on_progress, attempt or Attempt())
-            take_result(order, destination)
-            return Conversion(
-                output_dir=destination,
-                seconds=time.monotonic() - started,
-                peak_memory_bytes=ended["peak_memory_bytes"],
-                log=order.log,
-            )
+            self._carry_out(order, on_progress, attempt or Attempt())
+            take_result(order, os.path.abspath(output_dir))
+            return order.log
 
     def compare(
         self,

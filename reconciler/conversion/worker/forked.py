@@ -38,12 +38,9 @@ class Forked:
         for pipe in self._pipes:
             os.set_blocking(pipe, False)
 
-    def poll(self) -> tuple[int, int] | None:
-        pid, status, usage = os.wait4(self.pid, os.WNOHANG)
-        if not pid:
-            return None
-        scale = 1 if sys.platform == "darwin" else 1024
-        return os.waitstatus_to_exitcode(status), usage.ru_maxrss * scale
+    def poll(self) -> int | None:
+        pid, status = os.waitpid(self.pid, os.WNOHANG)
+        return os.waitstatus_to_exitcode(status) if pid else None
 
     def drain(self, take_output: Callable[[bytes], None], take_answer: Callable[[bytes], None]) -> None:
         for pipe, take in zip(self._pipes, (take_output, take_answer), strict=False):

@@ -75,8 +75,8 @@ class Progress:
 class JobProcess(Protocol):
     pid: int
 
-    def poll(self) -> tuple[int, int] | None:
-        """None while it runs; then its exit code (negative: the signal), and the most bytes that it has held."""
+    def poll(self) -> int | None:
+        """None while it runs; then its exit code (negative: the signal)."""
 
     def drain(self, take_output: Callable[[bytes], None], take_answer: Callable[[bytes], None]) -> None:
         """What it has written since the last call. Never waits."""
@@ -101,16 +101,14 @@ class Running:
         self._answer = b""
 
     def poll(self) -> dict[str, Any]:
-        """{"fraction", "text"} while it runs; then {"ended": {"peak_memory_bytes"}} or {"ended": {"error": ...}}; each
-        with {"output"} for the log, in base 64."""
-        over = self._process.poll()  # before the pipes: what it wrote before its end is in them
+        """{"fraction", "text"} while it runs; then {"ended": ...} with its answer, or with {"error": ...}; each with
+        {"output"} for the log, in base 64."""
+        code = self._process.poll()  # before the pipes: what it wrote before its end is in them
         self._drain()
-        if over is None:
+        if code is None:
             return {"fraction": self._progress.fraction, "text": self._progress.text} | self._output()
         self._process.close()
-        code, peak = over
-        ended = {"peak_memory_bytes": peak} | self._answered(code)
-        return {"ended": ended} | self._output()
+        return {"ended": self._answered(code)} | self._output()
 
     def kill(self) -> dict[str, Any]:
         """Returns {"output"} for the log, if there is more."""

@@ -41,15 +41,12 @@ class Spawned:
             self._process.stdin.write(json.dumps(ORDER.write(order)).encode() + b"\n")
             self._process.stdin.flush()
 
-    def poll(self) -> tuple[int, int] | None:
-        """None while it runs; then its exit code (negative: the signal) and 0, because its answer says how much memory
-        it has held."""
+    def poll(self) -> int | None:
         code = self._process.poll()
-        if code is None:
-            return None
-        self._printed.join(LAST_WORDS)
-        self._answered.join(LAST_WORDS)
-        return code, 0
+        if code is not None:
+            self._printed.join(LAST_WORDS)
+            self._answered.join(LAST_WORDS)
+        return code
 
     def drain(self, take_output: Callable[[bytes], None], take_answer: Callable[[bytes], None]) -> None:
         take_output(self._printed.taken())
@@ -107,7 +104,7 @@ def be_the_job(answer_to: Callable[[Order], dict[str, Any]]) -> NoReturn:
     threading.Thread(target=_die_with_the_worker, daemon=True).start()
     answer = answer_to(order)
     with os.fdopen(answers, "wb") as pipe:
-        pipe.write(json.dumps({"peak_memory_bytes": system.peak_memory()} | answer).encode())
+        pipe.write(json.dumps(answer).encode())
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(0)
