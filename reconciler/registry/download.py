@@ -47,17 +47,6 @@ class BlobPlace(Protocol):
     def wrong_bytes(self, digest: str, came: str) -> RegistryFailed: ...
 
 
-class PieceMeter(Meter):
-    """Tells how much has come. What it waits there, for the rate or for a person, is no silence of the server."""
-
-    def __init__(self, on_bytes: Callable[[int], None], piece: int) -> None:
-        self.piece = piece
-        self._on_bytes = on_bytes
-
-    def reached(self, count: int) -> None:
-        self._on_bytes(count)
-
-
 class CancellableSource:
     """Of each `RemoteSource` that downloads in this process: what is asked of its downloads. Any thread may cancel."""
 
@@ -103,8 +92,9 @@ class _Part:
 
 
 class BlobDownload:
-    """`on_bytes` gets how many bytes of the blob are there, and may raise to end it; the part then stays. Fewer than
-    ENOUGH bytes in `patience` seconds are no download, over how many connections they come whatever."""
+    """`on_bytes` gets how many bytes of the blob are there, 0 where it begins anew, and may raise to end it; the part
+    then stays. `piece`: bytes to take at once, else those of the meter. Fewer than ENOUGH bytes in `patience` seconds
+    are no download, over how many connections they come whatever."""
 
     def __init__(
         self,
@@ -115,9 +105,10 @@ class BlobDownload:
         *,
         patience: float = PATIENCE,
         meter: Meter = UNMETERED,
+        piece: int = 0,
     ) -> None:
         self._client, self._blob, self._target, self._meter = client, blob, target, meter
-        self._on_bytes, self._patience = on_bytes, patience
+        self._on_bytes, self._patience, self._piece = on_bytes, patience, min(CHUNK, piece or meter.piece)
         self._came, self._until, self._restarts = 0, 0.0, 0  # bytes since the time began that is counted, and its end
 
     def run(self) -> None:
@@ -185,7 +176,7 @@ class BlobDownload:
     def _restart(self, part: _Part) -> None:
         self._restarts += part.size > 0
         part.empty()
-        self._meter.reached(0)
+        self._on_bytes(0)
         # guard: a registry that always begins anew is given up
         if self._restarts > MOST_RESTARTS:
             raise Unreached(f"it began anew {MOST_RESTARTS} times", lasting=True)
@@ -216,18 +207,17 @@ class BlobDownload:
     def _receive(self, stream: BaseHTTPResponse, part: _Part, url: str) -> None:
         while part.size < self._blob.size:
             with reaching(url):
-                piece = stream.read1(min(CHUNK, self._meter.piece), decode_content=False)
+                piece = stream.read1(self._piece, decode_content=False)
             if not piece:
                 raise Unreached("the answer ended")
             if part.size + len(piece) > self._blob.size:
                 raise self._wrong_size("more bytes came")
             part.add(piece)
             self._came += len(piece)
-            self._on_bytes(part.size)
             came = time.monotonic()
+            self._on_bytes(part.size)
             self._meter.moved(self._client.session.address.host, len(piece))
-            self._meter.reached(part.size)
-            self._until += time.monotonic() - came  # what the rate makes it wait is no silence of the registry
+            self._until += time.monotonic() - came  # waiting, for the rate or a person, is no silence of the registry
             self._require_enough()
 
     def _wrong_size(self, came: str) -> RegistryFailed:

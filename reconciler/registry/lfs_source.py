@@ -19,7 +19,7 @@ from reconciler.domain.sources.locked import LockedFile, LockedSource
 from reconciler.host import durable
 from reconciler.host.reading import size_of
 from reconciler.registry.credentials import Login
-from reconciler.registry.download import Blob, BlobDownload, CancellableSource, PieceMeter
+from reconciler.registry.download import Blob, BlobDownload, CancellableSource
 from reconciler.registry.lfs_client import LfsObject, LfsSession
 from reconciler.registry.transport import SILENCE, Transport
 from reconciler.sources.git.address import realm
@@ -64,16 +64,24 @@ class LfsModels(CancellableSource):
             if pointer is None:
                 _write(pieces_of(tree, files[file.path]), target, moved)
         if pointer is not None:
-            self.fetch(source, file.path, pointer, target, PieceMeter(moved, piece))
+            self.fetch(source, file.path, pointer, target, moved, piece)
 
-    def fetch(self, source: LockedSource, name: str, pointer: LfsPointer, target: str, meter: PieceMeter) -> None:
+    def fetch(
+        self,
+        source: LockedSource,
+        name: str,
+        pointer: LfsPointer,
+        target: str,
+        on_bytes: Callable[[int], None],
+        piece: int,
+    ) -> None:
         """What a pointer stands for, from the repository's own place; goes on from what `target` holds."""
         if source.repo.startswith("file:"):
-            _write(_pieces(_stored(source, name, pointer), meter.piece), target, meter.reached)
+            _write(_pieces(_stored(source, name, pointer), piece), target, on_bytes)
             return
         blob = Blob(digest=f"sha256:{pointer.oid}", size=pointer.size)
         place = LfsObject(self._session(source.repo), pointer, name)
-        BlobDownload(place, blob, target, meter=meter).into(target)
+        BlobDownload(place, blob, target, on_bytes, piece=piece).into(target)
 
     @contextlib.contextmanager
     def _in_mirror(self, source: LockedSource) -> Iterator[tuple[Tree, dict[str, Entry], dict[str, LfsPointer]]]:

@@ -18,7 +18,7 @@ from reconciler.domain.sources.locked import LockedFile, LockedSource
 from reconciler.domain.text.quoting import shown
 from reconciler.host import durable
 from reconciler.registry.client import DIGEST, INDEX_TYPE, RegistryClient
-from reconciler.registry.download import Blob, BlobDownload, CancellableSource, PieceMeter
+from reconciler.registry.download import Blob, BlobDownload, CancellableSource
 from reconciler.registry.opening import OpenRegistry, open_registry
 from reconciler.store.modelpack import FILE_PATH
 
@@ -61,7 +61,7 @@ class OciModels(CancellableSource):
         """Compared here where the lock has no sha256 of it, such as of a model card; else who asks compares."""
         client = self._client(source)
         blob = Blob(digest=f"sha256:{file.sha256}" if file.sha256 else self._digest(source, file), size=file.size)
-        found = BlobDownload(client, blob, target, meter=PieceMeter(self.counted(on_bytes), piece)).into(target)
+        found = BlobDownload(client, blob, target, self.counted(on_bytes), piece=piece).into(target)
         # guard: a file of a registry that is not locked is the manifest's
         if not file.sha256 and found != blob.digest:
             durable.remove_file(target)  # or the next try would go on from it

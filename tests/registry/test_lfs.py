@@ -12,7 +12,6 @@ import pytest
 from reconciler.domain.errors import Cancelled, LfsFailed, PermanentError
 from reconciler.domain.sources.lfs_pointer import LfsPointer
 from reconciler.domain.sources.locked import GIT, LockedFile, LockedSource
-from reconciler.registry.download import PieceMeter
 from reconciler.registry.lfs_client import LfsObject, LfsSession
 from reconciler.registry.lfs_source import LfsModels
 from reconciler.registry.session import HttpAnswer
@@ -60,7 +59,7 @@ def fetch(server: LfsServer, held: Path, tmp_path: Path) -> Callable[..., bytes]
     def fetched(token: str = TOKEN, on_bytes: Callable[[int], None] = lambda count: None) -> bytes:
         target, source = tmp_path / NAME, LockedSource(kind=GIT, repo=server.url + "/fleet.git", revision="")
         with LfsModels("", token, str(held)) as models:  # as `download`, once it knows the pointer
-            models.fetch(source, NAME, POINTER, str(target), PieceMeter(on_bytes, 1 << 20))
+            models.fetch(source, NAME, POINTER, str(target), on_bytes, 1 << 20)
         return target.read_bytes()
 
     return fetched

@@ -35,8 +35,5 @@ class Meter:
         """So many bytes have come from there. Waits as the rate wants it; raises Paused where no more may come now:
         what has come stays."""
 
-    def reached(self, count: int) -> None:
-        """So many of it are there."""
-
 
 UNMETERED = Meter()
