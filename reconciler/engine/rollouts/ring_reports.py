@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
 
 from reconciler.domain.backoff import Backoff, spread
 from reconciler.domain.errors import ReconcilerError
@@ -19,7 +20,7 @@ from reconciler.domain.rollout import Rollout
 from reconciler.engine import log
 from reconciler.engine.rollouts.ring_reader import RingReader
 from reconciler.engine.timetable import share_of
-from reconciler.planner.rollout import ring_of
+from reconciler.planner.rollout import rings_of
 
 MOST_READ = 150  # a first ring of 1 % of 10,000 machines is read whole
 MOST_UNDECIDED = 500  # machines whose ring only their labels decide, where no index says which these are
@@ -167,8 +168,8 @@ class RingReports:
         # guard: who refuses is read, drawn or not
         refusing = self._drawn(marked, most)
         found = self._reader.read((*drawn, *refusing))
-        is_of_it = lambda one: ring_of(rollout, one.machine, one.labels, known) == number  # noqa: E731
-        look = _sorted_out(is_of_it, drawn, refusing, found, members)
+        rings = partial(rings_of, rollout, names=known)
+        look = _sorted_out(number, rings, drawn, refusing, found, members)
         return replace(look, unread=len(marked) - len(refusing), asked=releases)
 
     def _drawn(self, names: Collection[str], most: int) -> tuple[str, ...]:
@@ -181,27 +182,28 @@ class RingReports:
 
 
 def _sorted_out(
-    is_of_it: Callable[[MachineReport], bool],
+    number: int,
+    rings: Callable[[Mapping[str, Mapping[str, str]]], Mapping[str, int]],
     drawn: tuple[str, ...],
     refusing: tuple[str, ...],
     found: Iterable[JudgedReport],
     expected: Collection[str],
 ) -> Look:
-    """Reports of machines of a ring that count, and what does not count. A machine that is drawn and `expected`, and
-    whose report does not count or is not there, has shown nothing; one of `refusing` counts for its refusal alone."""
+    """Reports of machines of ring `number` that count, and what does not count; `rings` finds the ring of each by its
+    labels. A machine that is drawn and `expected`, and whose report does not count or is not there, has shown nothing;
+    one of `refusing` counts for its refusal alone."""
     asked = {*drawn, *refusing}
-    here: dict[str, MachineReport] = {}
-    elsewhere: set[str] = set()
+    read: dict[str, MachineReport] = {}
     doubted: list[str] = []
     for one in found:
         is_verified = one.standing == VERIFIED  # guard: only a verified report counts
         if is_verified and one.report is not None and one.report.machine in asked:
-            if is_of_it(one.report):
-                here[one.report.machine] = one.report
-            else:
-                elsewhere.add(one.report.machine)
+            read[one.report.machine] = one.report
         else:
             doubted.append(f"{one.entry} ({one.standing}{f': {one.why}' if one.why else ''})")
+    places = rings({name: report.labels for name, report in read.items()})
+    here = {name: report for name, report in read.items() if places[name] == number}
+    elsewhere = read.keys() - here.keys()
     names = tuple(sorted(name for name in drawn if name in here or (name in expected and name not in elsewhere)))
     also = tuple(sorted(here.keys() & set(refusing)))
     members = max(len(expected) - len(elsewhere & set(expected)), len(names))
