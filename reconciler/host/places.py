@@ -6,10 +6,14 @@ $XDG_STATE_HOME/reconciler the state, /var/lib/reconciler that of root. On Windo
 """
 
 import contextlib
+import json
 import os
 import sys
 from collections.abc import Iterable
-from importlib.metadata import PackageNotFoundError, distributions, version
+from importlib.metadata import PackageNotFoundError, distribution, distributions, version
+from typing import Any
+from urllib.parse import urlsplit
+from urllib.request import url2pathname
 
 from platformdirs import PlatformDirs
 
@@ -17,6 +21,7 @@ import reconciler
 from reconciler.host.system import user_id
 
 NAME = "reconciler"
+PROJECT = "foundry-reconciler"
 CONFIG = "config.yaml"
 # The package's own folder, and the one that holds it: the top of a checkout, or site-packages.
 PACKAGE = os.path.dirname(os.path.abspath(reconciler.__file__))
@@ -55,3 +60,17 @@ def installed_versions(packages: Iterable[str]) -> dict[str, str]:
 def version_in(folder: str, package: str) -> str:
     """Of a package that `pip install --target` has put into a folder; "" where it has not."""
     return next((one.version for one in distributions(name=package, path=[folder])), "")
+
+
+def install_command(extra: str) -> str:
+    """What adds an extra of ours to this environment, from where this installation came: an index, a folder, a file or
+    an address, which pip wrote down beside the package (direct_url.json, PEP 610)."""
+    origin: dict[str, Any] = {}
+    with contextlib.suppress(PackageNotFoundError, ValueError):
+        origin = json.loads(distribution(PROJECT).read_text("direct_url.json") or "{}")
+    url = origin.get("url", "")
+    if not url.startswith("file:"):
+        vcs = f"{version_control}+" if (version_control := origin.get("vcs_info", {}).get("vcs")) else ""
+        return f'pip install "{PROJECT}[{extra}]{f" @ {vcs}{url}" if url else ""}"'
+    editable = "-e " if origin.get("dir_info", {}).get("editable") else ""
+    return f'pip install {editable}"{url2pathname(urlsplit(url).path)}[{extra}]"'

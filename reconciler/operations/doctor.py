@@ -29,7 +29,7 @@ from reconciler.host.durable import is_temporary
 from reconciler.host.facts import host_name, read_facts, serves_only
 from reconciler.host.lock import holder
 from reconciler.host.ownership import read_owner
-from reconciler.host.places import installed_versions
+from reconciler.host.places import install_command, installed_versions
 from reconciler.host.reading import NotTrusted, is_readable_by_all, names_in
 from reconciler.host.system import HAS_OWNERS, user_id, user_name
 from reconciler.manifests.selector import labels_of
@@ -45,8 +45,7 @@ LITTLE, TOO_LITTLE = 5 << 30, 256 << 20  # bytes: for a small conversion; for a 
 LONG_AGO = 7 * 86_400.0  # seconds since the last complete scrub
 OLDEST_GIT = (2, 30)  # `plan --repo` uses nothing newer
 SWEEP = "the next `reconciler apply` removes them"
-INSTALL = 'pip install "foundry-reconciler[all]"'
-OR_SERVE = f"{INSTALL}; or let this machine only serve, by `convert: registry-only` in its configuration"
+OR_SERVE = "or let this machine only serve, by `convert: registry-only` in its configuration"
 
 
 def examine(
@@ -150,7 +149,10 @@ def _runtime(backend: Backend) -> Diagnosis:
         message = f"models of {backend.name} are rehearsed in our own Foundry Local, not in the one that serves them"
         return Diagnosis("runtime", "warning", message, advice)
     return Diagnosis(
-        "runtime", "error", f"{backend.name} is not here: models can neither be rehearsed nor asked", INSTALL
+        "runtime",
+        "error",
+        f"{backend.name} is not here: models can neither be rehearsed nor asked",
+        install_command("all"),
     )
 
 
@@ -171,7 +173,7 @@ def _packages(convert: ConvertMode) -> Iterator[Diagnosis]:
         yield Diagnosis("packages", "ok", "this machine serves and does not convert: convert is registry-only")
     elif not able:
         message = "nothing that converts is installed: ready ONNX models are served, and what others built"
-        yield Diagnosis("packages", "warning", message, OR_SERVE)
+        yield Diagnosis("packages", "warning", message, f"{install_command('all')}; {OR_SERVE}")
     if convert == REGISTRY_ONLY or not able:  # the first also where `serves_only` says why
         pins = SERVING_TOOLS
     for name, pin in pins.items():
@@ -182,7 +184,7 @@ def _packages(convert: ConvertMode) -> Iterator[Diagnosis]:
         needed_for = "serving" if name in SERVING_TOOLS else "LoRA adapters" if name in ADAPTER_TOOLS else "converting"
         state = f"is {found}, {pin} is tested" if found else "is not installed"
         level = "warning" if name in ADAPTER_TOOLS else "error"
-        advice = INSTALL if name in SERVING_TOOLS else OR_SERVE
+        advice = install_command("all") if name in SERVING_TOOLS else f"{install_command('all')}; {OR_SERVE}"
         yield Diagnosis("packages", level, f"{name} {state}: needed for {needed_for}", advice)
 
 

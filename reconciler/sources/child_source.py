@@ -13,6 +13,7 @@ from typing import Any, ClassVar, Self
 from reconciler.domain.errors import Cancelled, ReconcilerError, TemporaryError
 from reconciler.domain.text.escape import one_line
 from reconciler.host.child import Child, ChildDied, ChildFailed, ChildTimedOut
+from reconciler.host.places import install_command
 
 ANSWER_SECONDS = 180.0
 LONGEST = 24 * 3600.0  # seconds for a download
@@ -23,7 +24,7 @@ class ChildSource(ABC):
     comes from any thread."""
 
     worker: ClassVar[str]  # the module that the child runs
-    install: ClassVar[str]  # what brings the library that it needs
+    extra: ClassVar[str]  # of ours, which brings the library that it needs
     lacking: ClassVar[tuple[str, ...]] = ("ModuleNotFoundError",)  # exceptions of a worker without that library
 
     def __init__(self, environment: Mapping[str, str], *, home: str, log: str, silence: float) -> None:
@@ -76,7 +77,7 @@ class ChildSource(ABC):
         except ChildFailed as error:
             if error.kind in self.lacking:
                 message = f"{what}: {one_line(error.message)}"
-                raise TemporaryError(message, hint=self.install, code="ToolsMissing") from None
+                raise TemporaryError(message, hint=install_command(self.extra), code="ToolsMissing") from None
             raise self._failure(error, what) from None
         except (ChildDied, ChildTimedOut) as error:
             self._end()

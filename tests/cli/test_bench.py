@@ -8,6 +8,7 @@ import pytest
 from reconciler.cli.verbs import bench
 from reconciler.domain.errors import UsageError
 from reconciler.host.lock import hold
+from reconciler.host.places import install_command
 from tests.at_rest import serve
 from tests.machine import TestMachine, tree
 
@@ -58,7 +59,7 @@ def test_a_page_without_matplotlib_names_the_extra_before_any_work(
     monkeypatch.setattr(bench, "find_spec", lambda name: None)
     with pytest.raises(UsageError, match="needs matplotlib") as raised:
         bench.run(argparse.Namespace(html=str(tmp_path / "page.html")))
-    assert raised.value.hint == 'pip install "foundry-reconciler[bench]"'
+    assert raised.value.hint == install_command("bench")
 
 
 def test_an_empty_machine_is_left_as_it_is(tmp_path: Path, capitals: Path) -> None:

@@ -14,6 +14,7 @@ from reconciler.conversion.worker.running import LOG_LIMIT
 from reconciler.domain.errors import Cancelled, ConversionFailed, ConverterLost, DiskFull, ReconcilerError
 from reconciler.domain.manifest import Target
 from reconciler.domain.release import Recipe
+from reconciler.host.places import install_command
 from tests.waiting import PATIENCE, until
 
 LIAR = "tests.conversion.lying_worker"
@@ -205,7 +206,7 @@ def test_a_missing_tool_is_named_with_what_to_do(tmp_path: Path) -> None:
         converter.convert(wanted, str(tmp_path), str(tmp_path / "out"), timeout=PATIENCE)
     assert failure.value.code == "ToolsMissing"
     assert "olive-ai is 0.13.0, expected 0.0.1" in str(failure.value)
-    assert failure.value.hint == 'pip install "foundry-reconciler[convert]"'
+    assert failure.value.hint == install_command("convert")
 
 
 def test_a_folder_that_is_shown_before_it_exists_needs_no_other_worker(tmp_path: Path) -> None:

@@ -5,8 +5,8 @@ import re
 
 from reconciler.domain.errors import CatalogBroken, PermanentError, ReconcilerError, RuntimeUnavailable
 from reconciler.domain.text.escape import one_line
+from reconciler.host.places import install_command
 
-_INSTALL = 'pip install "foundry-reconciler[foundry]" puts it into the environment that runs reconciler'
 # A library of the system that the SDK's own ones need is not here: as Windows says it, and as Linux does.
 _LACKS_LIBRARY = ("DLL load failed", "cannot open shared object file")
 _LIBRARIES = (
@@ -57,7 +57,8 @@ LONGEST_SHOWN = 600  # characters: the runtime names a tensor or a path first an
 def translate(kind: str, message: str) -> ReconcilerError:
     """`kind` is the exception's type in the worker, or one of our own codes."""
     if kind in {"ModuleNotFoundError", "ImportError", "PackageNotFoundError"}:
-        hint = _LIBRARIES if any(text in message for text in _LACKS_LIBRARY) else _INSTALL
+        install = f"{install_command('foundry')} puts it into the environment that runs reconciler"
+        hint = _LIBRARIES if any(text in message for text in _LACKS_LIBRARY) else install
         return RuntimeUnavailable(f"Foundry Local is missing: {one_line(message)}", code="RuntimeMissing", hint=hint)
     for text, meaning, code in _MEANINGS:
         if text in message:

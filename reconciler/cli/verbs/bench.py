@@ -22,6 +22,7 @@ from reconciler.gates.benchmark import Benchmark
 from reconciler.host.clock import now
 from reconciler.host.durable import write_file
 from reconciler.host.facts import load_average
+from reconciler.host.places import install_command
 from reconciler.operations.benchmark import Bench, Candidate, candidates, facts, keep_for_page, place
 from reconciler.reports.benchmark.page import bench_page, benchmark_shown
 from reconciler.reports.benchmark.report import bench_markdown, bench_text, bench_view
@@ -123,5 +124,6 @@ def _require_page_possible(path: str | None) -> None:
     if os.path.isdir(path) or not os.path.isdir(folder) or not os.access(folder, os.W_OK):
         raise UsageError(f"--html {path} cannot be written", hint="name a file in a folder that is there")
     if find_spec("matplotlib") is None:
-        hint = 'pip install "foundry-reconciler[bench]"'
-        raise UsageError("a page with plots needs matplotlib, which is not installed here", hint=hint)
+        raise UsageError(
+            "a page with plots needs matplotlib, which is not installed here", hint=install_command("bench")
+        )

@@ -19,7 +19,7 @@ from reconciler.conversion.toolchain import OWN_TOOL, TOOLS
 from reconciler.domain.errors import PermanentError, UsageError
 from reconciler.host import system
 from reconciler.host.facts import serves_only
-from reconciler.host.places import IMPORT_ROOT, PACKAGE, installed_versions
+from reconciler.host.places import IMPORT_ROOT, PACKAGE, install_command, installed_versions
 from reconciler.sources.git import runner
 
 QUESTION = "What is the capital of Slovenia?"
@@ -64,7 +64,7 @@ def _check_tools() -> None:
     needed = (TOOLS.keys() | SERVING_TOOLS.keys()) - {OWN_TOOL}
     if missing := sorted(needed - installed_versions(needed).keys()):
         message = f"the demo converts and serves a model, and {', '.join(missing)} is not installed"
-        raise PermanentError(message, hint='pip install "foundry-reconciler[all]"')
+        raise PermanentError(message, hint=install_command("all"))
 
 
 def _folder(keep: str | None) -> str:

@@ -28,13 +28,12 @@ from reconciler.domain.errors import (
 from reconciler.domain.text.escape import one_line
 from reconciler.host import cage
 from reconciler.host.child import Child
+from reconciler.host.places import install_command
 from reconciler.host.system import kill
 
 OnProgress = Callable[[float, str], None]
 
-INSTALL = 'pip install "foundry-reconciler[convert]"'
-HINTS = {  # for all others: the log
-    "ToolsMissing": INSTALL,
+HINTS = {  # for all others: the log, or what to install
     "SourceChanged": "run `reconciler apply` again, when the source no longer changes",
     MEMORY_LIMIT: "raise --conversion-memory if this machine can spare more, or convert on a larger one",
     cage.CageMissing.code: cage.ADVICE,
@@ -164,6 +163,5 @@ def _check_result(folder: str) -> None:
 
 def failure(code: str, message: str, order: Order) -> ReconcilerError:
     line = one_line((message.strip().splitlines() or ["no cause was named"])[0])
-    return KINDS.get(code, ConversionFailed)(
-        line, code=code, hint=HINTS.get(code, f"the log of this attempt is {order.log}")
-    )
+    usual = install_command("convert") if code == "ToolsMissing" else f"the log of this attempt is {order.log}"
+    return KINDS.get(code, ConversionFailed)(line, code=code, hint=HINTS.get(code, usual))

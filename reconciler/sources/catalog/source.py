@@ -51,7 +51,7 @@ class CatalogAccess:
 
 class Catalog(ChildSource):
     worker = "reconciler.sources.catalog.worker"
-    install = 'pip install "foundry-reconciler[foundry]"'
+    extra = "foundry"
     lacking = ("ModuleNotFoundError", "ImportError")
 
     def __init__(self, access: CatalogAccess, *, home: str, log: str, silence: float = SILENCE) -> None:

@@ -76,7 +76,7 @@ def _token(environment: Mapping[str, str], path: str) -> str:
 
 class Hub(ChildSource):
     worker = "reconciler.sources.hub.worker"
-    install = 'pip install "foundry-reconciler[hub]"'
+    extra = "hub"
 
     def __init__(self, access: HubAccess, *, home: str, log: str, silence: float = SILENCE) -> None:
         super().__init__(access.child_environment(home), home=home, log=log, silence=silence)
