@@ -20,6 +20,7 @@ from rich.progress import (
 from reconciler.domain.changes import Change, LongWork, PruneSource, word_of
 from reconciler.domain.plan import Outcome
 from reconciler.domain.text.escape import for_terminal
+from reconciler.domain.text.units import size_text
 from reconciler.engine.options import Reporter
 
 
@@ -123,6 +124,19 @@ class _Bars(Reporter):
         if task is not None:
             self._progress.remove_task(task)
         self._progress.console.print(for_terminal(_ending(outcome)), markup=False)
+
+    @contextmanager
+    def moving(self, what: str) -> Iterator[Callable[[int, int], None]]:
+        task = self._progress.add_task(for_terminal(what), total=None, doing="")
+
+        def moved(done: int, total: int) -> None:
+            text = f"{size_text(done)} of {size_text(total)}"
+            self._progress.update(task, completed=done, total=total, doing=text)
+
+        try:
+            yield moved
+        finally:
+            self._progress.remove_task(task)
 
 
 def _key(change: Change) -> tuple[str, str, int]:

@@ -1,6 +1,7 @@
 """What a pass is given beside the manifests: Options, and a Reporter that shows its steps."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from reconciler.backends.protocol import ServingRuntime
@@ -23,6 +24,11 @@ class Reporter:
         """A step that shows no progress has got on."""
 
     def finished(self, outcome: Outcome) -> None: ...
+
+    @contextmanager
+    def moving(self, what: str) -> Iterator[Callable[[int, int], None]]:
+        """While something is pushed: the function takes the bytes that are there, of how many."""
+        yield lambda done, total: None
 
 
 @dataclass(frozen=True, kw_only=True)

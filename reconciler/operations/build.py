@@ -155,7 +155,7 @@ class _Builder:
         self._workers = Workers(machine, options)
         self._known = machine.records.failures()
         self._outcomes: list[Outcome] = []
-        self._steps = Steps(reporter, self._outcomes)
+        self._reporter, self._steps = reporter, Steps(reporter, self._outcomes)
         self._woken = threading.Event()
         self._queue = JobQueue(machine, reporter, options, self._woken.set)
         self._lacking: dict[str, list[RegistrySettings]] = {}  # by build key: the registries that do not have it
@@ -321,7 +321,9 @@ class _Builder:
         try:
             for settings in self._lacking[key]:
                 self._say(f"{wanted.variant}: pushing {key[:19]} to {settings.address}")
-                push_build(settings, key, context, self._signed(wanted, settings, seen, context))
+                signed = self._signed(wanted, settings, seen, context)
+                with self._reporter.moving(f"push {wanted.variant} to {settings.address.host}") as moved:
+                    push_build(settings, key, context, signed, moved)
         except ReconcilerError as error:
             return built(status=FAILED, message=str(error))
         where = ", ".join(str(one.address) for one in self._lacking[key])

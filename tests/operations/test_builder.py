@@ -3,6 +3,7 @@ what converts and what serves."""
 
 import threading
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -69,7 +70,11 @@ class Builder:
             self.machine.declare(name, source=f"../model-{name}")
 
     def run(
-        self, meanwhile: Callable[[str], object] = lambda key: None, runtime: Any = make_runtime, **more: Any
+        self,
+        meanwhile: Callable[[str], object] = lambda key: None,
+        runtime: Any = make_runtime,
+        reporter: Reporter = Reporter(),  # noqa: B008 - it keeps nothing
+        **more: Any,
     ) -> BuildResult:
         address = read_address(f"{self._fake.origin}/{REPOSITORY}")
         assert address is not None
@@ -77,7 +82,7 @@ class Builder:
         chosen = replace(options(), make_converter=lambda: Counting(self.converted, meanwhile), make_runtime=runtime)
         with locked_machine(str(self.machine.root), str(self.machine.cache), command="test", traits=traits) as opened:
             parsed = load(str(self.machine.manifests))
-            return build(opened, parsed, Reporter(), chosen, Shard(), self.said.append, **more)
+            return build(opened, parsed, reporter, chosen, Shard(), self.said.append, **more)
 
 
 @pytest.fixture
@@ -99,6 +104,26 @@ def test_each_is_pushed_as_soon_as_it_is_ready(two: tuple[Builder, Builder], fak
     one, _ = two
     result = one.run(lambda key: until(lambda: len(built(fake)) >= len(one.converted) - 2))
     assert statuses(result) == ["pushed"] * 3
+
+
+class Watching(Reporter):
+    def __init__(self) -> None:
+        self.moved: dict[str, list[tuple[int, int]]] = {}
+
+    @contextmanager
+    def moving(self, what: str) -> Iterator[Callable[[int, int], None]]:
+        steps = self.moved[what] = []
+        yield lambda done, total: steps.append((done, total))
+
+
+def test_a_push_tells_how_far_it_is(two: tuple[Builder, Builder], fake: FakeRegistry) -> None:
+    watching = Watching()
+    two[0].run(reporter=watching)
+    host = fake.origin.partition("://")[2]
+    assert watching.moved.keys() == {f"push {name}-int4 to {host}" for name in MODELS}
+    for steps in watching.moved.values():
+        assert steps == sorted(steps)
+        assert steps[-1][0] == steps[-1][1] > 0
 
 
 def test_one_that_dies_keeps_what_it_has_done(two: tuple[Builder, Builder], fake: FakeRegistry) -> None:

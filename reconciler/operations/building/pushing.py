@@ -26,8 +26,15 @@ def absent_from(
         return [key for key, digest in found.items() if digest is None or unsigned(opened.registry, key, digest)]
 
 
-def push_build(settings: RegistrySettings, build_key: str, context: PassContext, signed: bytes) -> None:
-    """The numbers and the signature first: whoever finds the artifact finds them too."""
+def push_build(
+    settings: RegistrySettings,
+    build_key: str,
+    context: PassContext,
+    signed: bytes,
+    on_progress: Callable[[int, int], None],
+) -> None:
+    """The numbers and the signature first: whoever finds the artifact finds them too. `on_progress` gets the bytes of
+    the artifact that are there, of how many."""
     from reconciler.registry.numbers import push_numbers
     from reconciler.registry.opening import open_registry
     from reconciler.registry.signatures import push_signature
@@ -42,4 +49,4 @@ def push_build(settings: RegistrySettings, build_key: str, context: PassContext,
             push_numbers(opened.registry, read_whole(manifest), compared, context.fresh_staging())
         if signed:
             push_signature(opened.registry, read_whole(manifest), signed, now(), context.fresh_staging())
-        push(opened.registry, manifest.rpartition(artifact.digest[7:])[0], artifact.digest)
+        push(opened.registry, manifest.rpartition(artifact.digest[7:])[0], artifact.digest, on_progress)
