@@ -91,8 +91,16 @@ windows-zip: $(LIGHT) ## the portable zip for Windows x64, in dist/ (URL=https:/
 check: $(LIGHT) ## format, lint, types, import contract, core tests: under a minute
 	@$(BIN)/ruff format --check
 	@$(BIN)/ruff check
+	@$(MAKE) --no-print-directory -j2 .static .core
+
+# Types and contract take one core, so they go beside the tests.
+.PHONY: .static
+.static: $(LIGHT)
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
+
+.PHONY: .core
+.core: $(LIGHT)
 	@$(PYTEST) -n auto --maxprocesses 4 -m 'not slow' tests/domain tests/manifests tests/templates tests/gates tests/planner tests/fleet tests/reports tests/architecture
 
 .PHONY: bench
