@@ -98,8 +98,15 @@ def _selector_problems(selector: LabelSelector | None) -> Iterator[FieldProblem]
             message = f"expected a label as in Kubernetes, got {shown(key)}: {shown(value)}"
             yield ("selector", "matchLabels", key), message, ""
     for index, one in enumerate(selector.match_expressions if selector else ()):
+        place = ("selector", "matchExpressions", index)
+        if not is_key(one.key):
+            yield (*place, "key"), f"expected the key of a label as in Kubernetes, got {shown(one.key)}", ""
+        for number, value in enumerate(one.values):
+            if not is_value(value):
+                message = f"expected the value of a label as in Kubernetes, got {shown(value)}"
+                yield (*place, "values", number), message, ""
         if wrong := wrong_values(one.operator, one.values):
-            yield ("selector", "matchExpressions", index), wrong, ""
+            yield place, wrong, ""
 
 
 def broken_policy(document: YamlDocument, file: str) -> Policy:

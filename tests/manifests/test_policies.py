@@ -59,6 +59,14 @@ def test_a_policy_with_every_field() -> None:
         ("sources: ['https://x']", "spec.sources[0]: expected a pattern such as huggingface/acme/*, or path"),
         ("selector: {matchLabels: {tier: a b}}", "spec.selector.matchLabels.tier: expected a label as in Kubernetes"),
         ("selector: {matchExpressions: [{key: a, operator: In}]}", "expected at least one value for In, got 0 values"),
+        (
+            "selector: {matchExpressions: [{key: a b, operator: Exists}]}",
+            "spec.selector.matchExpressions[0].key: expected the key of a label as in Kubernetes, got a b",
+        ),
+        (
+            "selector: {matchExpressions: [{key: a, operator: In, values: [b, c d]}]}",
+            "spec.selector.matchExpressions[0].values[1]: expected the value of a label as in Kubernetes, got c d",
+        ),
         ("licences: {allow: [MIT]}", "spec.licences: expected mode, served, licenses"),
     ],
 )
