@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from reconciler.domain.errors import ReconcilerError, TemporaryError, UsageError
+from reconciler.domain.errors import PermanentError, ReconcilerError, TemporaryError, UsageError
 from reconciler.domain.machine_report import ReportSettings
 from reconciler.machine_reports import place
 from reconciler.machine_reports.folder import ReportFolder
@@ -243,3 +243,15 @@ def test_what_is_no_place_is_refused(where: str) -> None:
     with pytest.raises(UsageError) as caught:
         open_place(ReportSettings(to=where))
     assert ":b@" not in str(caught.value)
+
+
+@pytest.mark.parametrize("held", [None, b"", b" \n", b"two\nlines", "é\x07".encode(), b"\xff"])
+def test_a_file_without_a_token_is_named_and_its_content_is_not(tmp_path: Path, held: bytes | None) -> None:
+    file = tmp_path / "token"
+    if held is not None:
+        file.write_bytes(held)
+    with pytest.raises(PermanentError) as told:
+        open_place(ReportSettings(to="https://git.example/fleet.git", token_file=str(file)))
+    assert (told.value.code, str(told.value)) == ("ReportsToken", f"{file} holds no token")
+    file.write_bytes(b"secret\n")
+    open_place(ReportSettings(to="https://git.example/fleet.git", token_file=str(file))).close()
