@@ -129,7 +129,7 @@ measures every declared precision that is converted on this machine, in the runt
   one is hardly larger or half as fast again. It is advice: nothing is changed by it. The bar of 90 % is ours: the
   gates' own defaults are there to find wrong conversions ([docs/fidelity.md](fidelity.md)), and let random models pass.
 - `--html FILE` writes one page without scripts and without requests, for light, dark, phone and paper. matplotlib draws
-  its plots: the extra `bench` (`pip install "foundry-reconciler[bench]"`), which `all` includes.
+  its plots: the extra `bench` (in a checkout `pip install -e ".[bench]"`), which `all` includes.
 - Ctrl-C ends it with what was measured until then (exit code 130).
 
 Limits: memory over time is measured on Linux only; an answer is at most 24 tokens and may be shorter;

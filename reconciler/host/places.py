@@ -1,5 +1,5 @@
-"""Where this program's files belong on this system, for this user; where the package itself lies; which versions of
-others are installed.
+"""Where this program's files belong on this system, for this user; where the package itself lies, and what installs
+more of it; which versions of others are installed.
 
 On Linux $XDG_CONFIG_HOME/reconciler and /etc/reconciler hold the configuration,
 $XDG_STATE_HOME/reconciler the state, /var/lib/reconciler that of root. On Windows %PROGRAMDATA% and %LOCALAPPDATA% do.
@@ -13,7 +13,6 @@ from collections.abc import Iterable
 from importlib.metadata import PackageNotFoundError, distribution, distributions, version
 from typing import Any
 from urllib.parse import urlsplit
-from urllib.request import url2pathname
 
 from platformdirs import PlatformDirs
 
@@ -63,14 +62,25 @@ def version_in(folder: str, package: str) -> str:
 
 
 def install_command(extra: str) -> str:
-    """What adds an extra of ours to this environment, from where this installation came: an index, a folder, a file or
-    an address, which pip wrote down beside the package (direct_url.json, PEP 610)."""
+    """What adds an extra of ours to this environment, from where this installation came: a repository, a folder, a file
+    or an address, which pip wrote down beside the package (direct_url.json, PEP 610). An index, where that is not
+    known, or is no longer there."""
+    from urllib.request import url2pathname  # brings http and ssl, and this module is in every process
+
     origin: dict[str, Any] = {}
     with contextlib.suppress(PackageNotFoundError, ValueError):
         origin = json.loads(distribution(PROJECT).read_text("direct_url.json") or "{}")
-    url = origin.get("url", "")
+    url, repository = str(origin.get("url", "")), origin.get("vcs_info", {})
+    named = f"{PROJECT}[{extra}]"
+    if repository:
+        version = repository.get("requested_revision") or repository.get("commit_id", "")
+        below = f"#subdirectory={origin['subdirectory']}" if "subdirectory" in origin else ""
+        return f'pip install "{named} @ {repository.get("vcs")}+{url}@{version}{below}"'
     if not url.startswith("file:"):
-        vcs = f"{version_control}+" if (version_control := origin.get("vcs_info", {}).get("vcs")) else ""
-        return f'pip install "{PROJECT}[{extra}]{f" @ {vcs}{url}" if url else ""}"'
+        return f'pip install "{named} @ {url}"' if url else f'pip install "{named}"'
+    parts = urlsplit(url)
+    path = url2pathname(f"//{parts.netloc}{parts.path}" if parts.netloc else parts.path)
+    if not os.path.exists(path):  # such as a wheel that was let go when it was installed
+        return f'pip install "{named}"'
     editable = "-e " if origin.get("dir_info", {}).get("editable") else ""
-    return f'pip install {editable}"{url2pathname(urlsplit(url).path)}[{extra}]"'
+    return f'pip install {editable}"{path}[{extra}]"'

@@ -42,8 +42,9 @@ class ChildSource(ABC):
 
     def cancel(self) -> None:
         self._cancelled = True
-        if self._child is not None:
-            self._child.kill()
+        child = self._child  # another thread may let go of it meanwhile
+        if child is not None:
+            child.kill()
 
     @abstractmethod
     def _failure(self, error: ChildFailed, what: str) -> ReconcilerError:

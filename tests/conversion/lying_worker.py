@@ -1,5 +1,6 @@
 """A converter that does not do what it says. Which lie it tells is the `algorithm` of the recipe."""
 
+import contextlib
 import os
 import signal
 import sys
@@ -66,6 +67,15 @@ def write_where_the_worker_did(order: Order) -> None:
     leave(order, "model.onnx", "genai_config.json")
 
 
+def answer(data: bytes) -> None:
+    """In place of the job: of its pipes, the one for its answer is the last."""
+    pipes = [int(name) for name in os.listdir("/proc/self/fd") if int(name) > 2]
+    for pipe in sorted(pipes, reverse=True):
+        with contextlib.suppress(OSError):
+            os.write(pipe, data)
+            os._exit(0)
+
+
 LIES = {
     "succeed": lambda order: leave(order, "model.onnx", "genai_config.json"),
     "leave nothing": lambda order: None,
@@ -73,6 +83,10 @@ LIES = {
     "leave a part": lambda order: leave(order, "model.onnx"),
     "hang": lambda order: time.sleep(1000),
     "die": die,
+    "answer 5": lambda order: answer(b"5"),
+    "answer a list": lambda order: answer(b"[]"),
+    "answer an error of 5": lambda order: answer(b'{"error": 5}'),
+    "answer a code of commands": lambda order: answer(b'{"error": {"code": "\\u001b[2J", "message": "it failed"}}'),
     "exit": lambda order: os._exit(0),
     "sys.exit": lambda order: sys.exit(0),
     "raise": raise_with_lines,

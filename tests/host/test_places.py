@@ -20,29 +20,37 @@ class Installed:
         return None if self._origin is None else json.dumps(self._origin)
 
 
-WHEEL = Path("/dist/foundry_reconciler-0.1.0-py3-none-any.whl").absolute()
-FOLDER = Path("/src/a b").absolute()
+GIT = {"vcs": "git", "commit_id": "abc"}
+ADDRESS = "https://example.com/a.git"
 
 
 @pytest.mark.parametrize(
-    ("origin", "command"),
+    ("origin", "wanted"),
     [
-        (None, 'pip install "foundry-reconciler[all]"'),
-        ({"url": FOLDER.as_uri(), "dir_info": {"editable": True}}, f'pip install -e "{FOLDER}[all]"'),
-        ({"url": FOLDER.as_uri(), "dir_info": {}}, f'pip install "{FOLDER}[all]"'),
-        ({"url": WHEEL.as_uri(), "archive_info": {}}, f'pip install "{WHEEL}[all]"'),
+        (None, '"foundry-reconciler[all]"'),
+        ({"url": "{folder}", "dir_info": {"editable": True}}, '-e "{path}[all]"'),
+        ({"url": "{folder}", "dir_info": {}}, '"{path}[all]"'),
+        ({"url": "{folder}/gone.whl", "archive_info": {}}, '"foundry-reconciler[all]"'),
+        ({"url": ADDRESS, "vcs_info": GIT}, f'"foundry-reconciler[all] @ git+{ADDRESS}@abc"'),
         (
-            {"url": "https://example.com/a.git", "vcs_info": {"vcs": "git", "commit_id": "abc"}},
-            'pip install "foundry-reconciler[all] @ git+https://example.com/a.git"',
+            {"url": "{folder}", "vcs_info": GIT | {"requested_revision": "v1.2"}, "subdirectory": "a"},
+            '"foundry-reconciler[all] @ git+{folder}@v1.2#subdirectory=a"',
         ),
-        ({"url": "https://example.com/a.whl"}, 'pip install "foundry-reconciler[all] @ https://example.com/a.whl"'),
+        ({"url": "https://example.com/a.whl"}, '"foundry-reconciler[all] @ https://example.com/a.whl"'),
     ],
 )
 def test_an_extra_is_installed_from_where_the_program_came(
-    monkeypatch: pytest.MonkeyPatch, origin: object, command: str
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, origin: dict[str, object] | None, wanted: str
 ) -> None:
-    monkeypatch.setattr(places, "distribution", lambda _: Installed(origin))
-    assert places.install_command("all") == command
+    folder = tmp_path / "a b"
+    folder.mkdir()
+
+    def filled(text: str) -> str:
+        return text.replace("{folder}", folder.as_uri()).replace("{path}", str(folder))
+
+    told = origin and {name: filled(held) if isinstance(held, str) else held for name, held in origin.items()}
+    monkeypatch.setattr(places, "distribution", lambda _: Installed(told))
+    assert places.install_command("all") == f"pip install {filled(wanted)}"
 
 
 def test_without_what_pip_wrote_down_it_is_the_name(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -125,6 +125,7 @@ MUTANTS = (
     _("what is compiled is served for its provider alone", _SERVED, "takes = True"),
     _("what ends as a pickle is locked for a ready model alone", "tests/manifests/test_lock_file.py"),
     _("what is taken is what the plan saw", "tests/sources/test_ready_onnx.py"),
+    _("a job's answer is not trusted", "tests/conversion/test_converter.py::test_a_lie_is_found_out"),
     _("what is converted asks for the provider of its recipe", "tests/conversion/test_checks.py"),
     _("rounded weights are read by an operator that the provider has", "tests/conversion/test_checks.py"),
     _("no base is served in the name of an adapter", "tests/conversion/test_checks.py"),

@@ -50,6 +50,7 @@ IMPORT_SECONDS = 300.0  # on a slow disk the first import of torch alone takes a
 ANSWER_SECONDS = 60.0
 # Between two looks at a job: a share of the time that it runs already, since each costs as much for a job of hours.
 PAUSES, PAUSE_SHARE = (0.02, 0.5), 0.02  # seconds
+LONGEST_CODE = 60  # letters
 LONGEST_LOG = (4 << 20) + (1 << 10)  # bytes; the worker ends it a little earlier, with a note
 
 
@@ -108,10 +109,7 @@ def follow(child: Child, order: Order, on_progress: OnProgress, attempt: Attempt
             _write_log(state, order.log)
             if "ended" in state:
                 attempt.ending()
-                ended: dict[str, Any] = state["ended"]
-                if "error" in ended:
-                    raise failure(ended["error"]["code"], ended["error"]["message"], order)
-                return ended
+                return _answer(state["ended"], order)
             on_progress(state["fraction"], state["text"])
             attempt.wait(min(max(PAUSE_SHARE * (time.monotonic() - since), PAUSES[0]), PAUSES[1]))
         raise failure("ConversionTimedOut", f"no result within {order.timeout:g} s", order)
@@ -119,6 +117,17 @@ def follow(child: Child, order: Order, on_progress: OnProgress, attempt: Attempt
         attempt.ending()
         with suppress(ReconcilerError):  # it has ended, or died with its worker
             _write_log(child.call("stop", job, timeout=ANSWER_SECONDS), order.log)
+
+
+def _answer(ended: Any, order: Order) -> dict[str, Any]:
+    """What a job gave. Anything that runs in its process may have written that."""
+    if not isinstance(ended, dict):  # guard: a job's answer is not trusted
+        raise failure(ConversionFailed.code, "the converter answered with something else than a mapping", order)
+    if "error" in ended:
+        error = ended["error"] if isinstance(ended["error"], dict) else {}
+        code = str(error.get("code", ""))[:LONGEST_CODE]
+        raise failure(code if code.isidentifier() else ConversionFailed.code, str(error.get("message", "")), order)
+    return ended
 
 
 def _write_log(state: dict[str, Any], log: str) -> None:
