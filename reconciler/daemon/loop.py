@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from reconciler.daemon import wake as reasons
 from reconciler.daemon.declarations import Declarations
-from reconciler.daemon.reporting import Summaries
+from reconciler.daemon.pass_log import Summaries
 from reconciler.daemon.sd_notify import Service
 from reconciler.daemon.state import Board, Moment, counted
 from reconciler.daemon.wake import FILES, Wake, WakeThrottle, jittered, seconds_until

@@ -22,8 +22,8 @@ from reconciler.daemon.http.server import CannotListen, HttpServer
 from reconciler.daemon.loop import Loop
 from reconciler.daemon.notifications.notifications import Notifications
 from reconciler.daemon.notifications.sink import SinkContext, SinkTarget
+from reconciler.daemon.pass_log import StepLog
 from reconciler.daemon.report_sender import DAILY, ReportSender
-from reconciler.daemon.reporting import StepLog
 from reconciler.daemon.sd_notify import Service
 from reconciler.daemon.state import Board, Moment, State
 from reconciler.daemon.wake import Wake

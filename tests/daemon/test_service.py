@@ -13,7 +13,7 @@ from typing import cast
 
 import pytest
 
-from reconciler.daemon.reporting import StepLog
+from reconciler.daemon.pass_log import StepLog
 from reconciler.daemon.sd_notify import Service
 from reconciler.daemon.state import Board
 from reconciler.daemon.watchdog import PATIENCE, Watchdog

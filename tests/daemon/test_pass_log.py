@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from reconciler.daemon.reporting import Summaries
+from reconciler.daemon.pass_log import Summaries
 from reconciler.domain.plan import Held
 from reconciler.domain.reasons import Reason
 
