@@ -73,7 +73,7 @@ ALLOWED = {
     "backends/foundry/foundry.py": "the runtime's scratch, in staging",
     "backends/foundry_cache/cache_runtime.py": "links in a cache that is thrown away; empty folders of ours are taken",
     "backends/worker_side.py": "what a process tells the kernel about itself, below /proc/self",
-    "backends/foundry/providers.py": "runs in the runtime's child: its profile, in its own temporary folder",
+    "backends/foundry/provider_profile.py": "runs in the runtime's child: its profile, in its own temporary folder",
     "backends/foundry/worker.py": "runs in the runtime's child: Foundry Local's own lock file",
     "registry/archive.py": "a partial file, named only after its digest was found right",
     "registry/oci_tar.py": "a partial file, flushed and named when all of it is there",

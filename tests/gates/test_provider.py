@@ -7,7 +7,7 @@ from typing import Any, cast
 
 import pytest
 
-from reconciler.backends.foundry.providers import is_heavy
+from reconciler.backends.foundry.provider_profile import is_heavy
 from reconciler.domain.errors import RuntimeUnavailable
 from reconciler.domain.measured import Answer, ComputedBy, Measured
 from reconciler.gates.load import LoadGate, fell_back

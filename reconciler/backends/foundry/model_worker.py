@@ -66,7 +66,7 @@ class ModelWorker:
 
     def providers(self, parameters: Json, emit: Emit) -> Json:
         """In the place of the loaded model."""
-        from reconciler.backends.foundry.providers import computed
+        from reconciler.backends.foundry.provider_profile import computed
 
         self.unload(parameters, emit)
         return {"providers": [vars(one) for one in computed(parameters["folder"])]}
