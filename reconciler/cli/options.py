@@ -17,8 +17,8 @@ from reconciler.cli import configuration
 from reconciler.domain.errors import UsageError
 from reconciler.domain.machine.backends import BackendSettings
 from reconciler.domain.machine.facts import Traits
-from reconciler.domain.machine.settings import environment_of
 from reconciler.domain.sources.locked import GIT
+from reconciler.domain.text.names import environment_of
 from reconciler.domain.text.quoting import nearest
 from reconciler.domain.text.units import duration_meant, read_duration, read_size, size_meant
 from reconciler.engine.machine import Machine, locked_machine, open_machine

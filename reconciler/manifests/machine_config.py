@@ -24,7 +24,7 @@ from reconciler.domain.machine.registries import (
     RegistrySettings,
     read_address,
 )
-from reconciler.domain.machine.settings import Section, environment_of
+from reconciler.domain.machine.sink_settings import Section
 from reconciler.domain.machine.trust import (
     OFF,
     TRUST_MODES,
@@ -36,6 +36,7 @@ from reconciler.domain.machine.trust import (
     is_source_pattern,
 )
 from reconciler.domain.quarantine import LIVES
+from reconciler.domain.text.names import environment_of
 from reconciler.domain.text.quoting import field_path, shown
 from reconciler.domain.text.units import read_duration
 from reconciler.host.cage import CAGE_MODES, CageMode

@@ -12,8 +12,8 @@ from reconciler.domain.machine.bandwidth import Bandwidth
 from reconciler.domain.machine.facts import StorageLimits
 from reconciler.domain.machine.maintenance_windows import CronWindow, Window, Windows
 from reconciler.domain.machine.registries import RegistryAddress, RegistrySettings
-from reconciler.domain.machine.settings import environment_of
 from reconciler.domain.machine.trust import ARCHIVE, TrustedKey
+from reconciler.domain.text.names import environment_of
 from reconciler.manifests.machine_config import MachineConfig, config_type, parse_config, settings_of, traits_of
 from reconciler.planner.plan_disk import disk_budget
 from tests.manifests.test_manifest_pages import TABLE, rows

@@ -17,7 +17,7 @@ from reconciler.daemon.notifications.post import Reply
 from reconciler.daemon.secret_file import NoSecret, checked_secret_file
 from reconciler.daemon.state import State
 from reconciler.domain.layout import Layout
-from reconciler.domain.machine.settings import Section
+from reconciler.domain.machine.sink_settings import Section
 from reconciler.domain.plain_data import as_dict
 from reconciler.engine import log
 from reconciler.host.clock import unix

@@ -1,4 +1,5 @@
-"""Names: of a Python field in YAML and JSON, of the model that a variant belongs to, and patterns for names."""
+"""Names: of a Python field in YAML and JSON, of the variable of an option, of the model that a variant belongs to, and
+patterns for names."""
 
 import re
 
@@ -15,6 +16,11 @@ def json_name(name: str) -> str:
     """`mean_kl` -> `meanKl`, as JSON views and inventories spell it."""
     first, *rest = name.split("_")
     return first + "".join(word.capitalize() for word in rest)
+
+
+def environment_of(flag: str) -> str:
+    """The environment variable of an option."""
+    return "RECONCILER_" + flag.removeprefix("--").replace("-", "_").upper()
 
 
 def model_of(variant: str) -> str:

@@ -16,7 +16,7 @@ from reconciler.daemon.secret_file import NoSecret, read_secret
 from reconciler.daemon.state import State
 from reconciler.domain.errors import UsageError
 from reconciler.domain.machine.registries import is_loopback
-from reconciler.domain.machine.settings import Section, Setting
+from reconciler.domain.machine.sink_settings import Section, Setting
 from reconciler.domain.plain_data import as_dict
 from reconciler.domain.reasons import USER_HOLDS
 from reconciler.domain.recorded import Condition

@@ -10,7 +10,7 @@ from reconciler.daemon.notifications.post import Reply, check_url, post
 from reconciler.daemon.notifications.sink import EventDelivery, SinkContext, SinkKind
 from reconciler.daemon.secret_file import read_secret
 from reconciler.domain.errors import UsageError
-from reconciler.domain.machine.settings import Section, Setting
+from reconciler.domain.machine.sink_settings import Section, Setting
 from reconciler.state.events import Line
 
 SIGNATURE = "X-Reconciler-Signature-256"
