@@ -8,9 +8,9 @@ the gate `load` measures.
 
 from math import ceil
 
+from reconciler.conversion.disk import width_of_floats
 from reconciler.conversion.memory import conversion_peak, sizes_from_config
 from reconciler.conversion.precisions import WIDE, olive_path
-from reconciler.conversion.prediction import width_of_floats
 from reconciler.domain.machine.precision_choice import PrecisionNeeds
 from reconciler.domain.release import Recipe
 from reconciler.domain.sources.model_config import Config, head_size

@@ -6,9 +6,9 @@ from dataclasses import dataclass, replace
 from functools import cache, partial
 
 from reconciler.conversion.architectures import refusal
+from reconciler.conversion.disk import predict_bytes, predict_peak_bytes
 from reconciler.conversion.memory import predict_memory
 from reconciler.conversion.needs import predict_needs
-from reconciler.conversion.prediction import predict_bytes, predict_peak_bytes
 from reconciler.domain.desired import Desired, DesiredRelease
 from reconciler.domain.digest import StoredFile
 from reconciler.domain.errors import Problem, unless_we_fail

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from reconciler.conversion.disk import predict_bytes
 from reconciler.conversion.memory import predict_memory
-from reconciler.conversion.prediction import predict_bytes
 from reconciler.domain.sources.source_model import SourceModel
 from reconciler.host.stamps import StampBook
 from reconciler.sources.folder.model import inspect_adapter, inspect_source

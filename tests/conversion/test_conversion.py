@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 from reconciler.conversion.client.converter import Converter
+from reconciler.conversion.disk import predict_bytes
 from reconciler.conversion.precisions import passes_of
-from reconciler.conversion.prediction import predict_bytes
 from reconciler.conversion.worker.job import ARTIFACT_FILES
 from reconciler.domain.errors import ConversionFailed, DiskFull, Disturbed
 from reconciler.domain.gate_spec import GateSpec

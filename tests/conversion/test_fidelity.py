@@ -12,7 +12,7 @@ import pytest
 from reconciler.backends.foundry.genai_config import genai_config
 from reconciler.conversion.architectures import refusal
 from reconciler.conversion.client.converter import Converter
-from reconciler.conversion.prediction import predict_bytes
+from reconciler.conversion.disk import predict_bytes
 from reconciler.domain.errors import ConversionFailed, Disturbed
 from reconciler.domain.gate_spec import GateSpec
 from reconciler.domain.manifest import Generation, Target

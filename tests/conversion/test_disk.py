@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from reconciler.conversion.prediction import predict_bytes, predict_peak_bytes
+from reconciler.conversion.disk import predict_bytes, predict_peak_bytes
 from reconciler.domain.digest import StoredFile
 from reconciler.domain.manifest import Target
 from reconciler.domain.release import Recipe

@@ -1,10 +1,11 @@
-"""How many bytes a conversion will produce, computed from the shapes of the tensors, for the cost in a plan.
+"""How much disk a conversion will take: the bytes that it produces and holds meanwhile, computed from the shapes of the
+tensors, for the cost in a plan.
 
 A weight of N rows and K columns becomes, in blocks of b columns and q bits: N * ceil(K/b) * b * q/8 bytes, a scale a
 block, and a zero point a block where rounding is not symmetric. The embedding stays as it is beside a quantized head,
 also where the source shares the two (Olive unties them). It and everything else (scales, norms, biases, the tables of
 the rotation) have the width of the floats: of rounded weights four bytes on the CPU, two on a GPU.
-tests/conversion/test_prediction.py measures how near it comes.
+tests/conversion/test_disk.py measures how near it comes.
 """
 
 from collections.abc import Iterator
