@@ -7,7 +7,7 @@ from typing import Generic, TypeVar
 
 from reconciler.domain.errors import BUG, BUG_HINT, InputRefused, Problem, unless_we_fail
 from reconciler.domain.text.quoting import field_path, shown
-from reconciler.manifests.fields import is_null
+from reconciler.manifests.field_types import is_null
 from reconciler.manifests.loader import Path, YamlDocument
 from reconciler.manifests.paths import ParseContext, locate
 from reconciler.manifests.schema import Manifest

@@ -18,7 +18,7 @@ from reconciler.domain.accepts import Accepts, described_fields
 from reconciler.domain.gate_spec import TEXT_OF_UNIT, Gate
 from reconciler.domain.text.quoting import listed
 from reconciler.domain.text.units import duration_meant, read_duration, read_size, size_meant
-from reconciler.manifests.fields import (
+from reconciler.manifests.field_types import (
     Flag,
     Guess,
     Read,

@@ -14,7 +14,7 @@ from reconciler.gates.judgement import GATES
 from reconciler.gates.prompts import CHECKS, PromptsGate, pattern_refusal, schema_refusal
 from reconciler.gates.speech import ENGLISH, HEARD, LANGUAGES, SpeechGate
 from reconciler.manifests.described import manifest_type
-from reconciler.manifests.fields import (
+from reconciler.manifests.field_types import (
     AnyText,
     Flag,
     RelativePath,

@@ -41,7 +41,7 @@ from reconciler.domain.text.quoting import field_path, shown
 from reconciler.domain.text.units import read_duration
 from reconciler.host.cage import CAGE_MODES, CageMode
 from reconciler.manifests import loader
-from reconciler.manifests.fields import (
+from reconciler.manifests.field_types import (
     AnyText,
     Duration,
     Flag,

@@ -8,7 +8,7 @@ from reconciler.domain.machine.bandwidth import METERED, SLOWEST, Bandwidth, Met
 from reconciler.domain.machine.maintenance_windows import DAYS, AnyWindow, CronWindow, Window, Windows, is_schedule
 from reconciler.domain.text.units import read_duration
 from reconciler.host.zones import find_zone
-from reconciler.manifests.fields import (
+from reconciler.manifests.field_types import (
     Duration,
     Strict,
     as_size,

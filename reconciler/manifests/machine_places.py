@@ -15,7 +15,7 @@ from reconciler.domain.machine.backends import BackendSettings
 from reconciler.domain.machine_report import ReportSettings
 from reconciler.domain.text.quoting import shown
 from reconciler.domain.text.units import read_duration
-from reconciler.manifests.fields import AnyText, Duration, Flag, Strict, as_text, expect, one_of, optional, refusal
+from reconciler.manifests.field_types import AnyText, Duration, Flag, Strict, as_text, expect, one_of, optional, refusal
 from reconciler.manifests.loader import Plain
 from reconciler.manifests.problems import FieldProblem
 

@@ -7,7 +7,7 @@ from pydantic import Field
 from reconciler.domain.policy.policy import Policy
 from reconciler.domain.text.quoting import shown
 from reconciler.manifests import loader
-from reconciler.manifests.fields import Name
+from reconciler.manifests.field_types import Name
 from reconciler.manifests.policy_rules import lines_of, rule_problems, rules_of, with_ids
 from reconciler.manifests.problems import FieldProblem
 from reconciler.manifests.schema import Rules

@@ -9,7 +9,7 @@ from pydantic_core import ErrorDetails
 
 from reconciler.domain.errors import Problem
 from reconciler.domain.text.quoting import field_path, listed, nearest, shown
-from reconciler.manifests.fields import PRECISION_FORMS, REFUSAL, TEMPLATE_FORMS, got, is_null
+from reconciler.manifests.field_types import PRECISION_FORMS, REFUSAL, TEMPLATE_FORMS, got, is_null
 from reconciler.manifests.loader import Path, YamlDocument
 
 MAX_PROBLEMS = 50  # that are reported of one file

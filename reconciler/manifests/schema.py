@@ -19,7 +19,7 @@ from reconciler.domain.rollout import RolloutOptions
 from reconciler.domain.targets import PRECISIONS
 from reconciler.domain.text.quoting import listed, nearest
 from reconciler.manifests.described import manifest_type
-from reconciler.manifests.fields import (
+from reconciler.manifests.field_types import (
     NAME_PATTERN,
     TEMPLATE_FORMS,
     AnyText,

@@ -12,7 +12,7 @@ from pydantic import ConfigDict, Field, StringConstraints, model_validator
 from reconciler.domain.machine.registries import read_address
 from reconciler.domain.sources.locked import CATALOG, SAFE_ENDINGS
 from reconciler.domain.text.quoting import listed
-from reconciler.manifests.fields import RelativePath, Strict, as_text, expect, is_null, optional, refusal
+from reconciler.manifests.field_types import RelativePath, Strict, as_text, expect, is_null, optional, refusal
 from reconciler.manifests.loader import Plain
 
 _PART = r"[A-Za-z0-9](?:[A-Za-z0-9_.-]{0,94}[A-Za-z0-9_])?"

@@ -143,7 +143,7 @@ MODULES = {
         "source_schema",
         "declaration",
         "dependency_rules",
-        "fields",
+        "field_types",
         "foreign",
         "ignored",
         "loader",

@@ -13,7 +13,7 @@ from reconciler.domain.manifest import API_VERSION
 from reconciler.domain.text.quoting import field_path, listed, nearest
 from reconciler.manifests import loader
 from reconciler.manifests.documents.foreign import is_foreign
-from reconciler.manifests.fields import got
+from reconciler.manifests.field_types import got
 from reconciler.manifests.loader import YamlDocument
 from reconciler.manifests.problems import accepted
 from reconciler.manifests.schema import KINDS, Manifest
