@@ -18,6 +18,7 @@ from reconciler.engine import log
 from reconciler.engine.options import Reporter
 from reconciler.engine.pass_result import PassResult
 
+MOST_NAMED = 10  # variants in one line
 QUIET = 3600.0  # seconds without a line about passes that change nothing
 
 
@@ -57,7 +58,7 @@ class Summaries:
 
     def __init__(self) -> None:
         self._known: frozenset[Problem] = frozenset()
-        self._held: frozenset[tuple[str, Reason]] = frozenset()  # variants and why
+        self._held: frozenset[tuple[str, Reason, str]] = frozenset()
         self._last: dict[str, object] = {}
         self._quiet_since = 0.0
         self._unlogged = 0  # passes since the last line
@@ -75,17 +76,18 @@ class Summaries:
 
     def held(self, held: Iterable[Held]) -> None:
         """What begins to be held back: one line for each reason. Not what failed, which has its line, nor what waits
-        for another change of the same plan."""
-        now = {(one.variant, one.reason): one for one in held if one.reason not in (*BY_FAILURE, *BY_ORDER)}
+        for another change of the same plan. What a prune guard keeps is named whole, each time that what to do about it
+        changes."""
+        now = {_key_of(one): one for one in held if one.reason not in (*BY_FAILURE, *BY_ORDER)}
         begun = [one for key, one in now.items() if key not in self._held]
         for reason in sorted({one.reason for one in begun}):
-            names = sorted(variant for variant, why in now if why == reason)
+            guarded = reason in PRUNE_GUARDS
+            named = sorted({one.variant for one in (now.values() if guarded else begun) if one.reason == reason})
+            facts = {"variants": named if guarded else named[:MOST_NAMED], "count": len(named)}
             hint = next(one.message for one in begun if one.reason == reason)
-            event = "prune.held" if reason in PRUNE_GUARDS else "change.held"
             write = log.info if reason in (*WAITING, *USER_HOLDS) else log.warning
-            write(event, code=reason, variants=names, message=reason.text, hint=hint)
-        guarded = [[why for _, why in keys if why in PRUNE_GUARDS] for keys in (self._held, now)]
-        if guarded[0] and not guarded[1]:
+            write("prune.held" if guarded else "change.held", code=reason, **facts, message=reason.text, hint=hint)
+        if _guarded(self._held) and not _guarded(now):
             log.info("prune.settled")
         self._held = frozenset(now)
 
@@ -102,6 +104,15 @@ class Summaries:
     def failed(self) -> None:
         """The next pass that ends leaves its line."""
         self._last = {}
+
+
+def _key_of(held: Held) -> tuple[str, Reason, str]:
+    """The message of other reasons has numbers that change with each pass."""
+    return held.variant, held.reason, held.message if held.reason in PRUNE_GUARDS else ""
+
+
+def _guarded(keys: Iterable[tuple[str, Reason, str]]) -> bool:
+    return any(reason in PRUNE_GUARDS for _, reason, _ in keys)
 
 
 def _facts(change: Change) -> dict[str, object]:

@@ -235,7 +235,7 @@ class Model(ModelOptions):
     A model from a remote source has `remote` and no `source_path`: each machine keeps its files in its own cache. One
     that is `ready` is an ONNX folder, which is served as it is; its original, which it is compared with, is a folder
     (`original_path`) or remote (`original`), or it has none.
-    `lines` says where single fields stand: those that a source, once looked at, can turn out not to fit.
+    `lines` says where its fields stand, for what a source, once looked at, turns out not to fit.
     """
 
     name: str

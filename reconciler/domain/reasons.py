@@ -164,8 +164,8 @@ WAITING = frozenset(
 # Prune guards that wait for a person: until then nothing else that seems unused is freed either.
 PRUNE_GUARDS = frozenset({Reason.NOTHING_DECLARED, Reason.CONFIRMATION_NEEDED})
 
-# All for which a declared or served variant waits or is kept as it is: counted by daemon.metrics. The others are about
-# changes, and about what nothing serves from any more.
+# All that the condition of a variant may name as what holds it back: counted by daemon.metrics. The others are about
+# changes, or about what is no longer declared, which has no such condition.
 HOLDS = (
     USER_HOLDS
     | BY_FAILURE

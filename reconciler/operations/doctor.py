@@ -189,14 +189,15 @@ def _packages(convert: ConvertMode) -> Iterator[Diagnosis]:
 
 
 def _disk(layout: Layout, limits: StorageLimits) -> Diagnosis:
-    """What may still be written there."""
+    """What may still be written there. What limits leave is no error: a pass frees what is kept only to go back to."""
     used = bytes_below(layout.root) if limits.disk_quota is not None else 0
-    left, words = budget_within(limits, disk_free(layout.root), used)
+    free = disk_free(layout.root)
+    left, words = budget_within(limits, free, used)
     message = f"{words}, for {layout.root}"
     if left >= LITTLE:
         return Diagnosis("disk", "ok", message)
     advice = "free space, raise the limit, or choose another file system with --root; `plan` shows what is needed"
-    return Diagnosis("disk", "error" if left < TOO_LITTLE else "warning", message, advice)
+    return Diagnosis("disk", "error" if free < TOO_LITTLE else "warning", message, advice)
 
 
 def _memory(configured: int) -> Diagnosis:

@@ -28,9 +28,12 @@ def ignores(data: bytes) -> Ignores:
 
 
 def _with_folders(path: str) -> list[str]:
-    """As in git, nothing in a folder that is left out can be taken in again."""
+    """As in git, nothing in a folder that is left out can be taken in again. Endings of manifests count in any case, so
+    `values*.yaml` leaves `values.YAML` out too."""
     parts = path.rstrip("/").split("/")
-    return ["/".join(parts[: depth + 1]) + "/" for depth in range(len(parts) - 1)] + [path]
+    stem, dot, ending = path.rpartition(".")
+    usual = [f"{stem}{dot}{ending.lower()}"] if ending.lower() in ("yaml", "yml") else []
+    return ["/".join(parts[: depth + 1]) + "/" for depth in range(len(parts) - 1)] + [path, *usual]
 
 
 def _spec(lines: list[str]) -> Any:

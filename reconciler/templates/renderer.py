@@ -79,11 +79,13 @@ class Renderer(contextlib.AbstractContextManager["Renderer"]):
     def examples(
         self, templates: Sequence[str], tokens: Mapping[str, str], tokenizer: bytes | None
     ) -> tuple[Example, ...]:
-        """Of the same conversation; without its system message where they write the same with it."""
+        """Of the same conversation; without its system message where they differ only then."""
         shown = tuple(self.example(one, tokens, tokenizer) for one in templates)
         if any(one.reason for one in shown) or len({one.text for one in shown}) > 1:
             return shown
-        return tuple(self.example(one, tokens, tokenizer, system=False) for one in templates)
+        without = tuple(self.example(one, tokens, tokenizer, system=False) for one in templates)
+        differ = not any(one.reason for one in without) and len({one.text for one in without}) > 1
+        return without if differ else shown
 
     def example(
         self, template: str, tokens: Mapping[str, str], tokenizer: bytes | None, *, system: bool = True

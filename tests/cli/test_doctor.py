@@ -112,8 +112,8 @@ def test_a_limit_that_no_conversion_could_do_with_or_the_machine_does_not_have(
 def test_the_limit_of_the_disk_that_decides_is_named(machine: TestMachine) -> None:
     config = machine.folder / "config.yaml"
     for limits, level, words in (
-        ("{diskQuota: 1}", "error", "0 B are left of limits.diskQuota ("),
-        ("{diskReserve: 1000TiB}", "error", "0 B are free beside limits.diskReserve ("),
+        ("{diskQuota: 1}", "warning", "0 B are left of limits.diskQuota ("),
+        ("{diskReserve: 1000TiB}", "warning", "0 B are free beside limits.diskReserve ("),
     ):
         config.write_text(f"{HEAD}limits: {limits}\n")
         (line,) = wrong(machine, "disk", RECONCILER_CONFIG=str(config))

@@ -206,6 +206,8 @@ BAD = {
     "no token": ("github", "a/b", "", ""),
     "a gitea without a server": ("gitea", "a/b", "t", ""),
     "a token in the clear": ("github", "a/b", "t", "http://example.com"),
+    "an address in brackets that is none": ("github", "a/b", "t", "http://[127.0.0.1]:3000"),
+    "a host behind a name": ("github", "a/b", "t", "http://127.0.0.1@example.com"),
 }
 
 

@@ -12,6 +12,7 @@ import pytest
 from reconciler.domain.quarantine import Ages
 from reconciler.engine.machine import locked_machine
 from reconciler.engine.planning import take_snapshot
+from reconciler.operations import garbage
 from reconciler.operations.garbage import LOGS_KEPT, Garbage, GarbageOptions, find, free
 from reconciler.operations.verify import verify
 from reconciler.reports.checks import FAILED, FREED, KEPT, WOULD, Item
@@ -137,7 +138,9 @@ def test_it_is_found_and_freed_and_nothing_else_is(machine: TestMachine, case: s
 def test_every_kind_is_planted_and_on_the_page() -> None:
     planted = {name.partition(" ")[0] for _, expected in PLANTED.values() for name in expected}
     page = (REPOSITORY / "docs" / "disk.md").read_text()
+    source = Path(garbage.__file__).read_text(encoding="utf-8")
     assert planted | {"export"} == set(re.findall(r"^\| `(.+?)` \|", page, re.MULTILINE))
+    assert planted | {"export"} == set(re.findall(r'\b_item\("([a-z-]+)"', source))
 
 
 def test_shared_bytes_count_once_and_only_when_the_last_name_goes(machine: TestMachine) -> None:

@@ -85,6 +85,7 @@ def test_what_might_be_ours_stays_a_problem(repository: Both, text: str) -> None
 
 def test_files_that_are_ignored(repository: Both) -> None:
     repository.write("manifests/values.yaml", VALUES)
+    repository.write("manifests/deep/values.YAML", VALUES)
     repository.write("manifests/charts/broken.yaml", "a: [")
     repository.write("manifests/charts/kept.yaml", "a: [")
     repository.write("manifests/.reconcilerignore", "# not ours\nvalues.yaml\n/charts/\n!charts/kept.yaml\n")

@@ -188,3 +188,9 @@ def test_templates_that_differ_without_a_system_message_only_are_shown_without_o
     assert (before.text[:8], after.text[-3:]) == ("system: ", "END")
     failed, whole = renderer.examples(("{% for %}", rest), {}, None)
     assert (bool(failed.reason), whole.text[:8]) == (True, "system: ")
+
+
+def test_a_conversation_that_can_be_shown_is_though_it_cannot_be_without_its_system_message(renderer: Renderer) -> None:
+    wants = "{% if messages[0].role != 'system' %}{{ raise_exception('no') }}{% endif %}{{ messages[0].content }}"
+    before, after = renderer.examples((wants, wants + "{% if false %}x{% endif %}"), {}, None)
+    assert (before.text, after.text) == ("You are brief.", "You are brief.")

@@ -272,7 +272,7 @@ def _stamp(path: str) -> tuple[int, int]:
 
 
 def _disk(root: str) -> tuple[int, int]:
-    """Bytes that are free, and all of them; zeros where that cannot be known."""
+    """Bytes that are free, and all of them; zeros where that cannot be known, as of a root that is gone."""
     with suppress(OSError):
-        return disk_free(root), disk_total(root)
+        return (disk_free(root), disk_total(root)) if os.path.isdir(root) else (0, 0)
     return 0, 0

@@ -7,7 +7,6 @@ import json
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from urllib.parse import urlsplit
 
 from reconciler.daemon.notifications.cloud_events import safe_name
 from reconciler.daemon.notifications.post import Reply, check_url, post
@@ -49,7 +48,7 @@ class CommitStatusTarget:
         if not self.server:
             raise UsageError(f"{where}: {self.forge} needs the address of its server", hint="--commit-status-url URL")
         check_url(self.server, where)
-        if self.server.startswith("http:") and not is_loopback(urlsplit(self.server).netloc):
+        if self.server.startswith("http:") and not is_loopback(self.server.split("/")[2]):
             raise UsageError(f"{where}: a token is sent over https only")
 
     @property
