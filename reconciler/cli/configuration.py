@@ -70,8 +70,8 @@ def policies_of(path: str | None) -> tuple[Policy, ...]:
 def _read(path: str) -> _Loaded:
     # Here: the schema with pydantic costs 0.3 s, and most machines have no configuration.
     from reconciler.daemon.notifications.notifications import sink_kinds
-    from reconciler.manifests.machine_config import parse_config, settings_of, traits_of
-    from reconciler.manifests.machine_policies import policies_in
+    from reconciler.manifests.machine.config import parse_config, settings_of, traits_of
+    from reconciler.manifests.machine.policies import policies_in
 
     try:
         data = read_trusted(path, CONFIG_BYTES)

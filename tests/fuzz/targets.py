@@ -33,7 +33,7 @@ from reconciler.host.codec import Damaged, Misformed, seal, unseal
 from reconciler.manifests import loader, lock_file
 from reconciler.manifests.declaration import ProblemLog
 from reconciler.manifests.golden.files import golden_prompts
-from reconciler.manifests.machine_config import parse_config, settings_of, traits_of
+from reconciler.manifests.machine.config import parse_config, settings_of, traits_of
 from reconciler.manifests.parse import parse
 from reconciler.registry import archive, artifact, bundle, oci_tar, provenance
 from reconciler.sources import model_signature

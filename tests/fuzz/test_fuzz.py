@@ -11,7 +11,7 @@ from reconciler.daemon.http.handler import HEAD_LIMIT, BadRequest
 from reconciler.daemon.http.listening import parse_address
 from reconciler.domain.errors import UsageError
 from reconciler.gates.prompts import LONGEST_ANSWER, GoldenPrompt, passes, pattern_refusal, schema_refusal
-from reconciler.manifests.machine_config import parse_config
+from reconciler.manifests.machine.config import parse_config
 from reconciler.manifests.source_facts import LockInvalid
 from reconciler.state import events
 from tests.daemon.requests import read_request

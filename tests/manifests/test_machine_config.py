@@ -14,7 +14,7 @@ from reconciler.domain.machine.maintenance_windows import CronWindow, Window, Wi
 from reconciler.domain.machine.registries import RegistryAddress, RegistrySettings
 from reconciler.domain.machine.trust import ARCHIVE, TrustedKey
 from reconciler.domain.text.names import environment_of
-from reconciler.manifests.machine_config import MachineConfig, config_type, parse_config, settings_of, traits_of
+from reconciler.manifests.machine.config import MachineConfig, config_type, parse_config, settings_of, traits_of
 from reconciler.planner.plan_disk import disk_budget
 from tests.manifests.test_manifest_pages import TABLE, rows
 from tests.planner.world import World, desired, release, wanted

@@ -4,8 +4,8 @@ import pytest
 
 from reconciler.domain.manifest import LabelSelector, Requirement
 from reconciler.domain.policy.policy import Policy, PolicyRules
-from reconciler.manifests.machine_config import parse_config
-from reconciler.manifests.machine_policies import policies_in
+from reconciler.manifests.machine.config import parse_config
+from reconciler.manifests.machine.policies import policies_in
 from tests.manifests.test_parse import GROUP, manifest, model, parsed, said
 
 POLICY = manifest(

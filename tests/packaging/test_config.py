@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from reconciler.manifests.machine_config import parse_config
+from reconciler.manifests.machine.config import parse_config
 
 EXAMPLE = Path(__file__).parents[2] / "packaging" / "config.yaml"
 

@@ -56,8 +56,9 @@ from reconciler.manifests.field_types import (
     refusal,
 )
 from reconciler.manifests.loader import Plain
-from reconciler.manifests.machine_limits import BandwidthLimits, DiskLimits, MaintenanceWindows, Size, TimeZone
-from reconciler.manifests.machine_places import (
+from reconciler.manifests.machine.bandwidth import BandwidthLimits
+from reconciler.manifests.machine.disk import DiskLimits, Size
+from reconciler.manifests.machine.places import (
     BackendName,
     Path,
     ProviderLibraries,
@@ -67,7 +68,8 @@ from reconciler.manifests.machine_places import (
     backends_of,
     runtime_problems,
 )
-from reconciler.manifests.machine_policies import MachinePolicy, policy_problems
+from reconciler.manifests.machine.policies import MachinePolicy, policy_problems
+from reconciler.manifests.machine.windows import MaintenanceWindows, TimeZone
 from reconciler.manifests.problems import FieldProblem, accepted
 from reconciler.manifests.selector import RESERVED, is_key, is_value
 

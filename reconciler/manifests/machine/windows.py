@@ -1,45 +1,18 @@
-"""The sections `timeZone`, `bandwidth` and `windows` of a machine's configuration, as types (docs/bandwidth.md)."""
+"""The sections `timeZone` and `windows` of a machine's configuration, as types (docs/bandwidth.md)."""
 
 from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, Field, model_validator
 
-from reconciler.domain.machine.bandwidth import METERED, SLOWEST, Bandwidth, Metered
 from reconciler.domain.machine.maintenance_windows import DAYS, AnyWindow, CronWindow, Window, Windows, is_schedule
 from reconciler.domain.text.units import read_duration
 from reconciler.host.zones import find_zone
-from reconciler.manifests.field_types import (
-    Duration,
-    Strict,
-    as_size,
-    as_text,
-    expect,
-    one_of,
-    optional,
-    refusal,
-    size_guess,
-)
+from reconciler.manifests.field_types import Duration, Strict, as_text, expect, one_of, optional, refusal
 from reconciler.manifests.loader import Plain
 
-LEAST_DAILY = 1 << 20
 MINUTE = 60.0
 CRON_HINT = "minute, hour, day of the month, month, day of the week"
-LONGEST_SPLAY = 24 * 3600.0
-LONGEST_WINDOW = 7 * LONGEST_SPLAY
-Rate = Annotated[
-    int,
-    Field(ge=SLOWEST, le=1 << 40),
-    expect("bytes a second, at least 16KiB, such as 20MB", as_size, guess=size_guess),
-]
-Daily = Annotated[
-    int, Field(ge=LEAST_DAILY, le=1 << 60), expect("a size of at least 1MiB, such as 5GiB", as_size, guess=size_guess)
-]
-
-
-def _short_enough(text: str) -> str:
-    if (read_duration(text) or 0.0) > LONGEST_SPLAY:
-        raise refusal("a duration of at most 24h", Plain(text))
-    return text
+LONGEST_WINDOW = 7 * 24 * 3600.0
 
 
 def _known_zone(name: str) -> str:
@@ -68,7 +41,6 @@ CronSchedule = Annotated[
     expect("a cron schedule of five fields such as 0 1 * * mon-fri", as_text),
 ]
 WindowLength = Annotated[Duration, AfterValidator(_of_a_week)]
-Splay = Annotated[Duration, AfterValidator(_short_enough)]
 TimeZone = Annotated[
     str, Field(max_length=64), AfterValidator(_known_zone), expect("a time zone such as Europe/Ljubljana", as_text)
 ]
@@ -76,21 +48,6 @@ _TIME = r"([01][0-9]|2[0-3]):[0-5][0-9]"
 TimeOfDay = Annotated[str, Field(pattern=f"^{_TIME}$"), expect("a time of day such as 06:30", as_text)]
 EndOfWindow = Annotated[str, Field(pattern=f"^({_TIME}|24:00)$"), expect("a time of day from 00:00 to 24:00", as_text)]
 DayOfWeek = Annotated[Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"], one_of(DAYS)]
-
-
-class BandwidthLimits(Strict):
-    rate: Rate | None = optional("Bytes a second, of all downloads together.")
-    daily: Daily | None = optional("Bytes a day; what has come is kept, and the rest comes on the next day.")
-    metered: Annotated[Metered, one_of(METERED)] | None = optional(
-        "The connection costs by the byte: download nothing, or only what is urgent."
-    )
-    splay: Splay | None = optional("Over this time the machines of a fleet begin to download (at most 24h).")
-
-    @property
-    def values(self) -> Bandwidth:
-        """As the rest of the program has it."""
-        splay = read_duration(self.splay or "0s") or 0.0
-        return Bandwidth(rate=self.rate or 0, daily=self.daily or 0, metered=self.metered or "", splay=splay)
 
 
 class MaintenanceWindow(Strict):
@@ -136,11 +93,3 @@ class MaintenanceWindows(Strict):
     def values(self) -> Windows:
         fetch, build, activate = (tuple(one.values for one in some) for some in (self.fetch, self.build, self.activate))
         return Windows(fetch=fetch, build=build, activate=activate)
-
-
-Size = Annotated[int, Field(ge=0, le=1 << 60), expect("a size such as 20GiB", as_size, guess=size_guess)]
-
-
-class DiskLimits(Strict):
-    disk_quota: Size | None = optional("What the root may use of the disk in all, such as 200GiB.")
-    disk_reserve: Size | None = optional("What a conversion must leave free.")
