@@ -15,7 +15,7 @@ from reconciler.domain.manifest import Quantization, Target
 from reconciler.domain.plain_data import as_dict
 from reconciler.domain.release import Recipe
 from reconciler.domain.sources.source_model import SourceModel
-from reconciler.domain.targets import DEFAULT_PROVIDER, ExecutionProvider, honoured_options
+from reconciler.domain.targets.execution_providers import DEFAULT_PROVIDER, ExecutionProvider, honoured_options
 from reconciler.host.child import Child
 from reconciler.host.environment import private_environment
 from reconciler.host.stamps import StampBook

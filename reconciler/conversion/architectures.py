@@ -17,7 +17,8 @@ from reconciler.domain.sources.model_config import (
     rope_type,
     rotary_size,
 )
-from reconciler.domain.targets import CONVERTED, K_QUANT, TABLE
+from reconciler.domain.targets.execution_providers import CONVERTED
+from reconciler.domain.targets.precisions import K_QUANT, TABLE
 from reconciler.domain.text.escape import one_line
 from reconciler.domain.text.quoting import listed
 

@@ -15,7 +15,8 @@ from reconciler.conversion.precisions import olive_path
 from reconciler.domain.release import Recipe
 from reconciler.domain.sources.model_config import rope_type, rotary_size
 from reconciler.domain.sources.source_model import SourceModel
-from reconciler.domain.targets import K_QUANT, TABLE, converted_for, floats_of
+from reconciler.domain.targets.execution_providers import converted_for, floats_of
+from reconciler.domain.targets.precisions import K_QUANT, TABLE
 
 # The graph itself, as the builder writes it: nodes and names.
 _GRAPH_BYTES = 4000

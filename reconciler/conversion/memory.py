@@ -12,7 +12,8 @@ from reconciler.conversion.precisions import WIDE, ModelParts, olive_path
 from reconciler.domain.release import Recipe
 from reconciler.domain.sources.model_config import Config
 from reconciler.domain.sources.source_model import SourceModel
-from reconciler.domain.targets import CONVERTIBLE, K_QUANT, TABLE
+from reconciler.domain.targets.execution_providers import CONVERTIBLE
+from reconciler.domain.targets.precisions import K_QUANT, TABLE
 
 LEAST = 600 << 20  # torch, Olive and transformers in the worker, and the command
 _EMBEDDING = "embed_tokens.weight"

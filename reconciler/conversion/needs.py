@@ -15,7 +15,8 @@ from reconciler.domain.machine.precision_choice import PrecisionNeeds
 from reconciler.domain.release import Recipe
 from reconciler.domain.sources.model_config import Config, head_size
 from reconciler.domain.sources.source_model import SourceModel
-from reconciler.domain.targets import DEFAULT_PROVIDER, K_QUANT, TABLE
+from reconciler.domain.targets.execution_providers import DEFAULT_PROVIDER
+from reconciler.domain.targets.precisions import K_QUANT, TABLE
 
 LEAST_SERVING = 200 << 20  # the runtime without a model
 # By the bytes of a weight that is not rounded: what is packed anew for the products stands beside what was loaded. Of

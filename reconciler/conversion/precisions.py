@@ -14,7 +14,7 @@ from typing import Any
 
 from reconciler.domain.manifest import Target
 from reconciler.domain.release import Recipe
-from reconciler.domain.targets import DEFAULT_PROVIDER
+from reconciler.domain.targets.execution_providers import DEFAULT_PROVIDER
 
 Passes = dict[str, dict[str, Any]]
 

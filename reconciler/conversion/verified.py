@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from reconciler.domain.sources.model_config import Config, rope_of, rope_theta, rope_type
-from reconciler.domain.targets import CONVERTIBLE
+from reconciler.domain.targets.execution_providers import CONVERTIBLE
 
 Check = Callable[[Config], str | None]
 

@@ -13,7 +13,7 @@ from typing import Any, ClassVar, Self, TypeVar
 from reconciler.domain.accepts import described_fields
 from reconciler.domain.measured import Numbers
 from reconciler.domain.plain_data import as_dict
-from reconciler.domain.targets import CHAT
+from reconciler.domain.targets.tasks import CHAT
 from reconciler.domain.text.names import camel
 from reconciler.domain.text.units import duration_text, memory_text
 from reconciler.domain.verdict import Verdict

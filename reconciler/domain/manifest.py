@@ -12,17 +12,14 @@ from reconciler.domain import digest
 from reconciler.domain.accepts import DURATION, FLAG, LABEL, About, Accepts, number, whole
 from reconciler.domain.gate_spec import GateSpec
 from reconciler.domain.sources.locked import LockedSource
-from reconciler.domain.targets import (
-    CHAT,
+from reconciler.domain.targets.execution_providers import (
     CONVERTED,
     CONVERTED_DEVICES,
     DEFAULT_PROVIDER,
-    OTHER_TASKS,
     PROVIDER_NICKNAMES,
     PROVIDERS,
-    TASK_NICKNAMES,
-    TASKS,
 )
+from reconciler.domain.targets.tasks import CHAT, OTHER_TASKS, TASK_NICKNAMES, TASKS
 
 API_VERSION = "reconciler.foundry/v1alpha1"
 

@@ -10,7 +10,7 @@ from reconciler.domain.machine.trust import Refusal
 from reconciler.domain.plain_data import grouped
 from reconciler.domain.plan import Held
 from reconciler.domain.release import Artifact, Marker
-from reconciler.domain.targets import CHAT
+from reconciler.domain.targets.tasks import CHAT
 
 PREFIX = "reconciler_"  # of our properties in a catalog that others write to as well
 

@@ -9,7 +9,7 @@ from reconciler.domain import digest
 from reconciler.domain.digest import StoredFile
 from reconciler.domain.manifest import Generation, Target
 from reconciler.domain.plain_data import as_dict
-from reconciler.domain.targets import CHAT
+from reconciler.domain.targets.tasks import CHAT
 
 # Raise it when the files we write around the weights change, so that every machine serves the new form.
 SERVING_FORMAT = 1
@@ -80,7 +80,7 @@ class Release:
     template_origin: str
     roles: dict[str, str] | None
     generation: Generation
-    task: str = CHAT  # one of domain.targets; what is no chat has no template
+    task: str = CHAT  # one of domain.targets.tasks; what is no chat has no template
 
     @cached_property
     def parts(self) -> dict[str, str]:

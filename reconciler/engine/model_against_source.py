@@ -10,7 +10,8 @@ from reconciler.domain.manifest import Model, Target
 from reconciler.domain.sources.adapter_weights import CHANGES_BOTH, mismatch
 from reconciler.domain.sources.locked import LOCK_NAME, LockedSource, names_of
 from reconciler.domain.sources.source_model import SourceAdapter, SourceModel
-from reconciler.domain.targets import DEFAULT_PROVIDER, EMBEDDINGS, HIDDEN_STATES, SPEECH, WHISPER, absent_provider_hint
+from reconciler.domain.targets.execution_providers import DEFAULT_PROVIDER, absent_provider_hint
+from reconciler.domain.targets.tasks import EMBEDDINGS, HIDDEN_STATES, SPEECH, WHISPER
 from reconciler.domain.text.escape import one_line
 from reconciler.domain.text.quoting import few, shown
 from reconciler.gates.speech import SpeechGate

@@ -7,7 +7,8 @@ from reconciler.domain.manifest import Model, Target, variant_name
 from reconciler.domain.plain_data import as_dict
 from reconciler.domain.release import Recipe, Release
 from reconciler.domain.sources.source_model import SourceAdapter, SourceModel, digest_of
-from reconciler.domain.targets import CHAT, PROVIDERS, converted_for, honoured_options
+from reconciler.domain.targets.execution_providers import PROVIDERS, converted_for, honoured_options
+from reconciler.domain.targets.tasks import CHAT
 from reconciler.templates.trimmed import for_runtime
 
 NO_TEMPLATE = "none"  # the origin of a template that there is not

@@ -19,7 +19,7 @@ from reconciler.domain.release import Recipe
 from reconciler.domain.sources.locked import Fetch, LockedSource
 from reconciler.domain.sources.model_config import boundaries
 from reconciler.domain.sources.source_model import SourceModel
-from reconciler.domain.targets import CHAT
+from reconciler.domain.targets.tasks import CHAT
 from reconciler.engine import model_against_source as complaints
 from reconciler.engine.policies import PolicyJudge, denied, said, without_refused_choices
 from reconciler.engine.recipes import adapted, original_identity, recipe_of, release_of, template_of

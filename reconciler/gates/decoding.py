@@ -13,7 +13,7 @@ from typing import Annotated, Any, ClassVar
 from reconciler.domain import digest
 from reconciler.domain.accepts import DIVERGENCE, About, whole
 from reconciler.domain.measured import TEXTS_DIGEST, Decoded, Measured, Numbers
-from reconciler.domain.targets import of_precision
+from reconciler.domain.targets.precisions import of_precision
 from reconciler.domain.verdict import Verdict, at_most, inconclusive
 from reconciler.gates.runtime import RegisteredCandidate, RuntimeGate
 

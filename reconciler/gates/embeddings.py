@@ -15,7 +15,7 @@ from typing import Any, ClassVar
 from reconciler.domain import digest
 from reconciler.domain.errors import RehearsalFailed
 from reconciler.domain.measured import Measured, Numbers
-from reconciler.domain.targets import EMBEDDINGS
+from reconciler.domain.targets.tasks import EMBEDDINGS
 from reconciler.domain.text.quoting import shown
 from reconciler.domain.verdict import Verdict, compared, inconclusive, of_cases
 from reconciler.gates.runtime import RegisteredCandidate, RuntimeGate

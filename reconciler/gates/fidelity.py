@@ -8,7 +8,8 @@ from typing import Annotated, ClassVar
 from reconciler.domain.accepts import DIVERGENCE, RATIO, REASON, SHARE, About
 from reconciler.domain.gate_spec import Gate
 from reconciler.domain.measured import TEXTS_DIGEST, Numbers
-from reconciler.domain.targets import DEFAULT_PROVIDER, of_precision
+from reconciler.domain.targets.execution_providers import DEFAULT_PROVIDER
+from reconciler.domain.targets.precisions import of_precision
 from reconciler.domain.text.names import camel
 from reconciler.domain.verdict import Verdict, at_least, at_most, inconclusive
 

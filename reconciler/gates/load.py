@@ -22,7 +22,8 @@ from reconciler.domain.measured import (
     Released,
     Transcribed,
 )
-from reconciler.domain.targets import DEFAULT_PROVIDER, EMBEDDINGS, SPEECH, TASKS, provider_of
+from reconciler.domain.targets.execution_providers import DEFAULT_PROVIDER, provider_of
+from reconciler.domain.targets.tasks import EMBEDDINGS, SPEECH, TASKS
 from reconciler.domain.verdict import NO_MEMORY_FIGURE, Verdict, at_most, compared, inconclusive
 from reconciler.gates.embeddings import cosine, embedded
 from reconciler.gates.recording import a_tone

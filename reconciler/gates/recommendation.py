@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from reconciler.domain.plain_data import grouped
-from reconciler.domain.targets import TABLE
+from reconciler.domain.targets.precisions import TABLE
 from reconciler.gates.benchmark import Benched
 from reconciler.gates.judgement import rejection_text
 

@@ -16,7 +16,7 @@ from reconciler.domain.gate_spec import Gate
 from reconciler.domain.measured import Numbers
 from reconciler.domain.plain_data import as_dict
 from reconciler.domain.reference import METHOD, Reference
-from reconciler.domain.targets import of_precision
+from reconciler.domain.targets.precisions import of_precision
 from reconciler.domain.verdict import Verdict, at_most, inconclusive
 from reconciler.host.codec import Codec, Misformed, parse_json
 

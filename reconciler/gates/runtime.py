@@ -25,7 +25,7 @@ from reconciler.domain.measured import (
 )
 from reconciler.domain.observed import task_properties
 from reconciler.domain.reference import Reference
-from reconciler.domain.targets import CHAT
+from reconciler.domain.targets.tasks import CHAT
 from reconciler.host.clock import now
 
 

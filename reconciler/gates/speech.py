@@ -10,7 +10,7 @@ from typing import Any, ClassVar, Self
 
 from reconciler.domain import digest
 from reconciler.domain.measured import Measured, Numbers, Transcribed
-from reconciler.domain.targets import SPEECH
+from reconciler.domain.targets.tasks import SPEECH
 from reconciler.domain.text.quoting import shown
 from reconciler.domain.verdict import Verdict, inconclusive, of_cases
 from reconciler.gates.recording import Recording

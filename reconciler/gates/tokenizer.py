@@ -15,7 +15,7 @@ from unicodedata import normalize
 from reconciler.domain.accepts import About
 from reconciler.domain.errors import PermanentError
 from reconciler.domain.measured import Measured, Numbers, Tokenized
-from reconciler.domain.targets import TASKS
+from reconciler.domain.targets.tasks import TASKS
 from reconciler.domain.text.escape import one_line
 from reconciler.domain.text.quoting import readable
 from reconciler.domain.verdict import FAILED, Verdict, compared, inconclusive

@@ -11,7 +11,7 @@ from itertools import islice
 
 from reconciler.domain.machine import facts
 from reconciler.domain.machine.facts import Facts
-from reconciler.domain.targets import PROVIDERS
+from reconciler.domain.targets.execution_providers import PROVIDERS
 from reconciler.host import system
 from reconciler.host.memory import memory_bytes
 

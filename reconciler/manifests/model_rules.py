@@ -7,7 +7,9 @@ from typing import Any
 from reconciler.domain import manifest
 from reconciler.domain.gate_spec import GateSpec
 from reconciler.domain.sources.locked import CATALOG
-from reconciler.domain.targets import CHAT, PRECISIONS, TABLE, ExecutionProvider, honoured_options
+from reconciler.domain.targets.execution_providers import ExecutionProvider, honoured_options
+from reconciler.domain.targets.precisions import PRECISIONS, TABLE
+from reconciler.domain.targets.tasks import CHAT
 from reconciler.domain.text.names import camel
 from reconciler.domain.text.quoting import field_path, listed, nearest, shown
 from reconciler.gates.template import TemplateGate

@@ -16,7 +16,7 @@ from pydantic_core.core_schema import WithDefaultSchema
 from reconciler.domain.manifest import API_VERSION, LabelSelector, ModelOptions
 from reconciler.domain.policy.policy import PolicyRules
 from reconciler.domain.rollout import RolloutOptions
-from reconciler.domain.targets import PRECISIONS
+from reconciler.domain.targets.precisions import PRECISIONS
 from reconciler.domain.text.quoting import listed, nearest
 from reconciler.manifests.described import manifest_type
 from reconciler.manifests.field_types import (

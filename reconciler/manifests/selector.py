@@ -15,7 +15,7 @@ from collections.abc import Mapping
 
 from reconciler.domain.machine.facts import Facts
 from reconciler.domain.manifest import LabelSelector, Requirement
-from reconciler.domain.targets import PROVIDER_LABEL
+from reconciler.domain.targets.execution_providers import PROVIDER_LABEL
 
 RESERVED = "reconciler.foundry/"
 PROVIDER = PROVIDER_LABEL

@@ -16,7 +16,7 @@ from reconciler.conversion.client.converter import Converter
 from reconciler.domain.desired import DesiredRelease
 from reconciler.domain.errors import HostRefused, LockHeld, PermanentError, ReconcilerError
 from reconciler.domain.measured import Fidelity, Measured
-from reconciler.domain.targets import CHAT
+from reconciler.domain.targets.tasks import CHAT
 from reconciler.domain.verdict import Verdict
 from reconciler.engine.machine import Machine, assemble, locked_again, machine_name, of_this_runtime
 from reconciler.engine.planning import Snapshot

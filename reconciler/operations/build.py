@@ -24,7 +24,7 @@ from reconciler.domain.machine.registries import LOCAL, RegistrySettings
 from reconciler.domain.manifest import LabelSelector
 from reconciler.domain.measured import MeasurementSet
 from reconciler.domain.plan import Held, Outcome
-from reconciler.domain.targets import DEFAULT_PROVIDER
+from reconciler.domain.targets.execution_providers import DEFAULT_PROVIDER
 from reconciler.engine.executor import carry_out
 from reconciler.engine.job_queue import JobQueue
 from reconciler.engine.machine import Machine, at_any_time

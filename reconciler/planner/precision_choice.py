@@ -14,7 +14,8 @@ from reconciler.domain.errors import Problem
 from reconciler.domain.machine.facts import SHARE_OF_MEMORY
 from reconciler.domain.machine.precision_choice import Capacity, Choosing, PrecisionNeeds
 from reconciler.domain.manifest import variant_name
-from reconciler.domain.targets import DEFAULT_PROVIDER, TABLE, absent_provider_hint
+from reconciler.domain.targets.execution_providers import DEFAULT_PROVIDER, absent_provider_hint
+from reconciler.domain.targets.precisions import TABLE
 from reconciler.domain.text.quoting import listed
 from reconciler.domain.text.units import size_text
 

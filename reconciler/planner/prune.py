@@ -16,7 +16,7 @@ from reconciler.domain.plan import Held
 from reconciler.domain.reasons import PRUNE_GUARDS, Reason
 from reconciler.domain.recorded import Recorded, RecordedRelease
 from reconciler.domain.release import Marker
-from reconciler.domain.targets import PRECISIONS
+from reconciler.domain.targets.precisions import PRECISIONS
 from reconciler.planner.dependencies import dependents_of, is_ready
 from reconciler.planner.plan_disk import disk_budget
 from reconciler.planner.variant_facts import is_ours, serves

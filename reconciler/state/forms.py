@@ -13,7 +13,7 @@ from reconciler.domain.machine.trust import Origin
 from reconciler.domain.measured import Fidelity, Measured, MeasurementSet, without_nothing
 from reconciler.domain.quarantine import Ages
 from reconciler.domain.recorded import Condition, RecordedRelease, Suspension, Timing
-from reconciler.domain.targets import CHAT
+from reconciler.domain.targets.tasks import CHAT
 from reconciler.gates.judgement import GateStatus
 from reconciler.host.codec import Codec, Misformed
 from reconciler.state.documents import Document, RecordCodec

@@ -18,7 +18,7 @@ from reconciler.domain.digest import StoredFile
 from reconciler.domain.errors import PermanentError
 from reconciler.domain.release import Artifact
 from reconciler.domain.sources.source_model import COMPILED
-from reconciler.domain.targets import takes_compiled
+from reconciler.domain.targets.execution_providers import takes_compiled
 
 MANIFEST_TYPE = "application/vnd.oci.image.manifest.v1+json"
 ARTIFACT_TYPE = "application/vnd.cncf.model.manifest.v1+json"

@@ -11,7 +11,7 @@ from reconciler.backends.select import BACKENDS, backend_at
 from reconciler.domain.errors import Cancelled, PermanentError
 from reconciler.domain.machine.backends import BackendSettings
 from reconciler.domain.observed import TASK, own_properties
-from reconciler.domain.targets import EMBEDDINGS, SPEECH
+from reconciler.domain.targets.tasks import EMBEDDINGS, SPEECH
 from reconciler.gates.embeddings import cosine
 from reconciler.host.stamps import StampBook
 from tests.backends.test_serving_folder import CONTENT, artifact, blobs_of

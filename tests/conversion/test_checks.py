@@ -10,7 +10,8 @@ from reconciler.conversion.worker.checks import _check_genai_config, _check_roun
 from reconciler.domain.errors import ConversionFailed
 from reconciler.domain.manifest import Target
 from reconciler.domain.release import Recipe
-from reconciler.domain.targets import CONVERTED, DEQUANTIZE, NBITS
+from reconciler.domain.targets.execution_providers import CONVERTED
+from reconciler.domain.targets.precisions import DEQUANTIZE, NBITS
 
 CPU, WEBGPU, TENSORRT = (
     CONVERTED[name] for name in ("CPUExecutionProvider", "WebGpuExecutionProvider", "NvTensorRTRTXExecutionProvider")

@@ -17,7 +17,7 @@ from reconciler.domain.errors import ConversionFailed, Disturbed
 from reconciler.domain.gate_spec import GateSpec
 from reconciler.domain.manifest import Generation, Target
 from reconciler.domain.measured import TEXTS_DIGEST, Fidelity
-from reconciler.domain.targets import CONVERTED
+from reconciler.domain.targets.execution_providers import CONVERTED
 from reconciler.gates.judgement import judge, rejections
 from reconciler.host.child import Child
 from tests.conversions import convert, look, recipe_of

@@ -5,7 +5,8 @@ import pytest
 
 from reconciler.domain.manifest import Quantization
 from reconciler.domain.plain_data import field_names
-from reconciler.domain.targets import CONVERTED, PRECISIONS, honoured_options
+from reconciler.domain.targets.execution_providers import CONVERTED, honoured_options
+from reconciler.domain.targets.precisions import PRECISIONS
 
 ALL = {"block_size", "symmetric", "accuracy_level", "algorithm"}
 

@@ -17,7 +17,7 @@ from reconciler.domain.measured import Measured, Referenced
 from reconciler.domain.plan import Outcome
 from reconciler.domain.reasons import HOLDS, Reason
 from reconciler.domain.reference import METHOD
-from reconciler.domain.targets import EMBEDDINGS, SPEECH
+from reconciler.domain.targets.tasks import EMBEDDINGS, SPEECH
 from reconciler.domain.verdict import VERDICTS, Verdict
 from reconciler.gates.embeddings import EmbeddingsGate, GoldenText
 from reconciler.gates.endurance import EnduranceGate

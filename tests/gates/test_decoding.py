@@ -11,7 +11,7 @@ from reconciler.domain.errors import PermanentError
 from reconciler.domain.gate_spec import GateSpec
 from reconciler.domain.measured import Measured, Numbers
 from reconciler.domain.sources.model_config import boundaries
-from reconciler.domain.targets import CONVERTIBLE
+from reconciler.domain.targets.execution_providers import CONVERTIBLE
 from reconciler.domain.verdict import Verdict
 from reconciler.gates.decoding import DecodingGate, Stretch, stretches
 from reconciler.gates.judgement import judge

@@ -14,7 +14,7 @@ import pytest
 from reconciler.domain.errors import RehearsalFailed
 from reconciler.domain.gate_spec import GateSpec
 from reconciler.domain.measured import Embedded, Measured, Numbers
-from reconciler.domain.targets import CHAT, EMBEDDINGS
+from reconciler.domain.targets.tasks import CHAT, EMBEDDINGS
 from reconciler.domain.verdict import Verdict
 from reconciler.gates.embeddings import EmbeddingsGate, GoldenText, cosine
 from reconciler.gates.judgement import gates_of

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from reconciler.domain.gate_spec import GateSpec
-from reconciler.domain.targets import EMBEDDINGS, SPEECH
+from reconciler.domain.targets.tasks import EMBEDDINGS, SPEECH
 from reconciler.gates.embeddings import EmbeddingsGate, GoldenText
 from reconciler.gates.endurance import EnduranceGate
 from reconciler.gates.fidelity import FidelityGate

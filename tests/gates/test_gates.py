@@ -19,7 +19,8 @@ from reconciler.domain.measured import (
     Released,
     Speed,
 )
-from reconciler.domain.targets import CONVERTIBLE, PRECISIONS
+from reconciler.domain.targets.execution_providers import CONVERTIBLE
+from reconciler.domain.targets.precisions import PRECISIONS
 from reconciler.gates.endurance import EnduranceGate
 from reconciler.gates.fidelity import DEFAULT_BARS, FidelityGate
 from reconciler.gates.judgement import judge, judge_release, needed, rejection_text, rejections

@@ -13,7 +13,7 @@ from reconciler.domain.gate_spec import GateSpec
 from reconciler.domain.measured import WORST, Measured, Referenced
 from reconciler.domain.plain_data import as_dict
 from reconciler.domain.reference import METHOD, Reference, from_plain, places_of
-from reconciler.domain.targets import CONVERTIBLE
+from reconciler.domain.targets.execution_providers import CONVERTIBLE
 from reconciler.domain.verdict import Verdict
 from reconciler.gates.judgement import judge
 from reconciler.gates.reference import ReferenceGate, read, written

@@ -16,7 +16,7 @@ from reconciler.domain.errors import PermanentError, RehearsalFailed
 from reconciler.domain.gate_spec import GateSpec
 from reconciler.domain.measured import Measured, Numbers, Transcribed
 from reconciler.domain.recorded import Recorded
-from reconciler.domain.targets import CHAT, SPEECH
+from reconciler.domain.targets.tasks import CHAT, SPEECH
 from reconciler.domain.verdict import Verdict
 from reconciler.gates.judgement import gates_of, judge, needed, with_verdicts
 from reconciler.gates.load import LoadGate

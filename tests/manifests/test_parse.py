@@ -9,7 +9,7 @@ from typing import Literal
 import pytest
 
 from reconciler.domain.manifest import Fixture, Generation, Model, Quantization, Roles, Template
-from reconciler.domain.targets import CONVERTED
+from reconciler.domain.targets.execution_providers import CONVERTED
 from reconciler.manifests.parse import parse
 from reconciler.manifests.parsed import Parsed, Place
 from reconciler.manifests.paths import ParseContext

@@ -8,7 +8,7 @@ import pytest
 from pydantic import BaseModel
 
 from reconciler.domain.errors import Problem
-from reconciler.domain.targets import CONVERTED
+from reconciler.domain.targets.execution_providers import CONVERTED
 from reconciler.domain.text.quoting import listed
 from reconciler.manifests.loader import load
 from reconciler.manifests.problems import accepted

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from reconciler.domain.recorded import Recorded
-from reconciler.domain.targets import CHAT, EMBEDDINGS
+from reconciler.domain.targets.tasks import CHAT, EMBEDDINGS
 from reconciler.operations.rollback import _declaring
 from tests.planner.world import World, desired, release
 

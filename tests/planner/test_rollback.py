@@ -13,7 +13,7 @@ from reconciler.domain.measured import Measured, Measurements
 from reconciler.domain.plan import Plan
 from reconciler.domain.release import Release
 from reconciler.domain.sources.locked import Fetch, LockedFile, LockedSource
-from reconciler.domain.targets import EMBEDDINGS
+from reconciler.domain.targets.tasks import EMBEDDINGS
 from reconciler.gates.fidelity import FidelityGate
 from reconciler.gates.judgement import gates_of, missing_measurements
 from reconciler.gates.load import LoadGate

@@ -13,7 +13,7 @@ from reconciler.domain.plan import Plan
 from reconciler.domain.reasons import BY_ORDER
 from reconciler.domain.recorded import Recorded, RecordedRelease
 from reconciler.domain.release import Artifact, Marker, Recipe, Release
-from reconciler.domain.targets import CHAT
+from reconciler.domain.targets.tasks import CHAT
 from reconciler.planner.plan import make_plan
 
 OWNER = "0" * 32

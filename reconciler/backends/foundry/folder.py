@@ -21,7 +21,7 @@ from reconciler.domain.layout import is_of_file_manager
 from reconciler.domain.manifest import Generation, Target
 from reconciler.domain.observed import ServedFolder
 from reconciler.domain.release import Artifact, Marker, Recipe, Release
-from reconciler.domain.targets import CHAT
+from reconciler.domain.targets.tasks import CHAT
 from reconciler.host import durable
 from reconciler.host.codec import Codec, Damaged, Misformed, seal, unseal
 from reconciler.host.reading import read_whole

@@ -15,15 +15,15 @@ from reconciler.domain.manifest import Generation
 from reconciler.domain.plain_data import as_dict
 from reconciler.domain.sources.generation_config import GREEDY, SAMPLING
 from reconciler.domain.sources.source_model import AUDIO_PROCESSOR
-from reconciler.domain.targets import (
+from reconciler.domain.targets.execution_providers import (
     DEFAULT_PROVIDER,
     OPENVINO_IR,
-    WHISPER,
     asked_of,
     named_in_genai,
     provider_of,
     stages_of,
 )
+from reconciler.domain.targets.tasks import WHISPER
 from reconciler.domain.text.quoting import shown
 
 Test = Callable[[object], bool]

@@ -10,7 +10,7 @@ import os
 from collections.abc import Mapping
 from typing import Any
 
-from reconciler.domain.targets import provider_of
+from reconciler.domain.targets.execution_providers import provider_of
 
 VARIABLES = {  # that Foundry Local 2.2.1 reads
     "CUDAExecutionProvider": "FOUNDRY_LOCAL_CUDA_EP_LIBRARY",

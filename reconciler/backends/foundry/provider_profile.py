@@ -13,7 +13,7 @@ from typing import Any
 
 from reconciler.backends.foundry.generator import QUIET, Generator, LoadedModel
 from reconciler.domain.measured import ComputedBy
-from reconciler.domain.targets import stages_of
+from reconciler.domain.targets.execution_providers import stages_of
 
 HEAVY = ("MatMul", "MatMulNBits", "Gemm", "GroupQueryAttention", "MultiHeadAttention", "Attention")
 TOKENS = (1, 2, 3)

@@ -15,7 +15,8 @@ from reconciler.domain.errors import PermanentError
 from reconciler.domain.plain_data import as_dict
 from reconciler.domain.release import Artifact, Release
 from reconciler.domain.sources.source_model import COMPILED
-from reconciler.domain.targets import CHAT, DEFAULT_PROVIDER, takes_compiled
+from reconciler.domain.targets.execution_providers import DEFAULT_PROVIDER, takes_compiled
+from reconciler.domain.targets.tasks import CHAT
 from reconciler.templates.lint import template_bytes
 
 MARKER = "release.json"

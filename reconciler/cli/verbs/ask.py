@@ -17,7 +17,7 @@ from reconciler.cli.output import json_text, note
 from reconciler.domain.errors import PermanentError, ReconcilerError, UsageError
 from reconciler.domain.measured import Answer
 from reconciler.domain.observed import TASK, Registration
-from reconciler.domain.targets import EMBEDDINGS, SPEECH
+from reconciler.domain.targets.tasks import EMBEDDINGS, SPEECH
 from reconciler.domain.text.escape import for_terminal
 from reconciler.domain.text.names import model_of
 from reconciler.domain.text.quoting import known_hint

@@ -5,7 +5,7 @@ import json
 import os
 from typing import Any
 
-from reconciler.domain.targets import DEFAULT_PROVIDER, provider_of
+from reconciler.domain.targets.execution_providers import DEFAULT_PROVIDER, provider_of
 
 
 def graph_name(folder: str) -> str:
@@ -20,7 +20,7 @@ def made_for(folder: str) -> str:
 
 
 def float_type(graph: Any) -> str:
-    """That of its largest matrix of floats, in the words of domain.targets; "" where there is none."""
+    """That of its largest matrix of floats, in the words of domain.targets.precisions; "" where there is none."""
     from onnx import TensorProto
 
     known = {TensorProto.FLOAT: "fp32", TensorProto.FLOAT16: "fp16", TensorProto.BFLOAT16: "bf16"}

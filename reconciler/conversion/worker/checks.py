@@ -14,16 +14,8 @@ from typing import Any
 from reconciler.conversion.worker.artifact_graph import float_type
 from reconciler.domain.errors import ConversionFailed
 from reconciler.domain.release import Recipe
-from reconciler.domain.targets import (
-    DEQUANTIZE,
-    K_QUANT,
-    NBITS,
-    TABLE,
-    ExecutionProvider,
-    converted_for,
-    floats_of,
-    provider_of,
-)
+from reconciler.domain.targets.execution_providers import ExecutionProvider, converted_for, floats_of, provider_of
+from reconciler.domain.targets.precisions import DEQUANTIZE, K_QUANT, NBITS, TABLE
 
 MODEL = "model.onnx"
 DATA = "model.onnx.data"

@@ -25,7 +25,7 @@ from reconciler.conversion.worker.streamed import StreamedSource
 from reconciler.domain.errors import ConversionFailed
 from reconciler.domain.measured import TEXTS, TEXTS_DIGEST
 from reconciler.domain.plain_data import as_dict
-from reconciler.domain.targets import TABLE
+from reconciler.domain.targets.precisions import TABLE
 
 LONGEST = 1024  # tokens of one row
 # How many places are compared: as many as these allow, but some in any case.

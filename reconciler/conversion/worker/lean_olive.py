@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from types import SimpleNamespace
 from typing import Any
 
-from reconciler.domain.targets import DEQUANTIZE, NBITS
+from reconciler.domain.targets.precisions import DEQUANTIZE, NBITS
 
 AT_ONCE = 1 << 22  # numbers of a matrix
 

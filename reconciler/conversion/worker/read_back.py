@@ -17,7 +17,7 @@ from typing import Any
 from reconciler.conversion.worker.artifact_graph import graph_name
 from reconciler.domain.errors import ConversionFailed
 from reconciler.domain.measured import WORST
-from reconciler.domain.targets import DEQUANTIZE, NBITS
+from reconciler.domain.targets.precisions import DEQUANTIZE, NBITS
 
 AT_ONCE = 1 << 18  # numbers: what one step of the work below holds, so that it stays in the processor's cache
 

@@ -10,7 +10,7 @@ from reconciler.domain.machine.trust import TrustPolicy
 from reconciler.domain.machine_report import ReportSettings
 from reconciler.domain.policy.policy import Policy
 from reconciler.domain.quarantine import LIVES
-from reconciler.domain.targets import DEFAULT_PROVIDER
+from reconciler.domain.targets.execution_providers import DEFAULT_PROVIDER
 from reconciler.domain.text.units import Count
 
 

@@ -8,7 +8,7 @@ from typing import Annotated, Final, Literal
 
 from reconciler.domain.accepts import FLAG, About, Accepts
 from reconciler.domain.manifest import LabelSelector, variant_name
-from reconciler.domain.targets import PRECISIONS
+from reconciler.domain.targets.precisions import PRECISIONS
 from reconciler.domain.text.quoting import in_short
 
 ENFORCED: Final = "enforce"

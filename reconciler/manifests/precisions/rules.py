@@ -3,7 +3,7 @@ wrong with them."""
 
 from collections import Counter
 
-from reconciler.domain.targets import DEFAULT_PROVIDER, auto_precisions, converted_for
+from reconciler.domain.targets.execution_providers import DEFAULT_PROVIDER, auto_precisions, converted_for
 from reconciler.domain.text.quoting import listed
 from reconciler.manifests.declaration import Declaration
 from reconciler.manifests.loader import Path

@@ -1,7 +1,7 @@
 """What a manifest may say of the hardware that a model is converted for: a provider, and the device that it has."""
 
 from reconciler.domain.manifest import Target
-from reconciler.domain.targets import CONVERTED, DEFAULT_PROVIDER, ExecutionProvider, converted_for
+from reconciler.domain.targets.execution_providers import CONVERTED, DEFAULT_PROVIDER, ExecutionProvider, converted_for
 from reconciler.domain.text.quoting import listed
 from reconciler.manifests.declaration import Declaration
 from reconciler.manifests.loader import Path

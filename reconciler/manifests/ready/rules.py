@@ -2,7 +2,7 @@
 nothing that only its original could prove."""
 
 from reconciler.domain.gate_spec import GateSpec
-from reconciler.domain.targets import CHAT
+from reconciler.domain.targets.tasks import CHAT
 from reconciler.gates.embeddings import EmbeddingsGate
 from reconciler.gates.fidelity import FidelityGate
 from reconciler.gates.prompts import PromptsGate

@@ -4,7 +4,7 @@ judge it."""
 from dataclasses import dataclass, replace
 
 from reconciler.domain.gate_spec import GateSpec
-from reconciler.domain.targets import CHAT, EMBEDDINGS, SPEECH, TASKS
+from reconciler.domain.targets.tasks import CHAT, EMBEDDINGS, SPEECH, TASKS
 from reconciler.manifests.declaration import Declaration
 from reconciler.manifests.gate_schema import DECLARED
 from reconciler.manifests.ready.rules import ORIGINAL

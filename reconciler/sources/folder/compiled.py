@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from reconciler.domain.errors import InputRefused
 from reconciler.domain.sources.locked import is_safe
 from reconciler.domain.sources.source_model import COMPILED, ONNX_GRAPH
-from reconciler.domain.targets import OPENVINO_IR, ExecutionProvider
+from reconciler.domain.targets.execution_providers import OPENVINO_IR, ExecutionProvider
 from reconciler.domain.text.quoting import shown
 
 Attributes = Mapping[str, str | int | None]

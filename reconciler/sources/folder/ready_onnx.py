@@ -26,7 +26,7 @@ from reconciler.domain.sources.source_model import (
     SourceModel,
     digest_of,
 )
-from reconciler.domain.targets import DEFAULT_PROVIDER, device_of, provider_of, stages_of
+from reconciler.domain.targets.execution_providers import DEFAULT_PROVIDER, device_of, provider_of, stages_of
 from reconciler.domain.text.quoting import few, listed, shown
 from reconciler.sources.folder.compiled import check_whole, compiled_files
 from reconciler.sources.folder.guarded_folder import Folder, FolderProblems, read_object

@@ -2,7 +2,8 @@
 
 import pytest
 
-from reconciler.domain.targets import CONVERTED, DEFAULT_PROVIDER, TABLE, auto_precisions, floats_of
+from reconciler.domain.targets.execution_providers import CONVERTED, DEFAULT_PROVIDER, auto_precisions, floats_of
+from reconciler.domain.targets.precisions import TABLE
 
 MADE = {  # as it was tried with the pinned tools
     "CPUExecutionProvider": ("fp32", "fp16", "int8", "int4"),

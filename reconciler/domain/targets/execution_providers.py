@@ -1,63 +1,14 @@
-"""What a model can be converted to: the table of weight precisions, and the table of execution providers.
+"""The table of execution providers: what models can be converted for, and what a ready one may ask for.
 
-A manifest may name every precision here, and the providers that models are converted for; all providers are looked
-for on a machine, so that an inventory names them. `conversion.precisions` says how Olive makes each precision, and
-`gates.fidelity` how near to its source each must come.
+A manifest may name those that models are converted for; all are looked for on a machine, so that an inventory names
+them. `conversion.precisions` says what Olive does otherwise for one.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import Any
 
-
-@dataclass(frozen=True, kw_only=True)
-class Precision:
-    """`bits` of one weight. With `rounded` weights are integers in blocks that share a scale; `floats` is the type of
-    everything else on the CPU (`floats_of` knows it of all providers).
-
-    `options` are the fields of `manifest.Quantization` that act on it. Olive drops options it does not know in silence;
-    so an option is only accepted, and only becomes part of a recipe, where it was seen to change the result with the
-    tool chain that `conversion.toolchain` pins.
-    """
-
-    bits: int
-    floats: str = "fp32"
-    rounded: bool = False
-    options: frozenset[str] = frozenset()
-    only_whole_blocks: bool = False  # a row that blocks do not divide stops the quantizer
-    has_algorithms: bool = False
-
-
-T = TypeVar("T")
-
-
-def of_precision(bars: Mapping[str, T], precision: str) -> T:
-    """Of a precision without any of its own, those of int4: they let most pass."""
-    return bars.get(precision, bars["int4"])
-
-
-TABLE: dict[str, Precision] = {
-    "fp32": Precision(bits=32),
-    "fp16": Precision(bits=16, floats="fp16"),
-    "bf16": Precision(bits=16, floats="bf16"),
-    # Rtn bits 8 takes group_size and sym; the builder then writes its accuracy level beside the weights it was given.
-    "int8": Precision(
-        bits=8, rounded=True, options=frozenset({"block_size", "symmetric", "accuracy_level"}), only_whole_blocks=True
-    ),
-    "int4": Precision(
-        bits=4,
-        rounded=True,
-        options=frozenset({"block_size", "symmetric", "accuracy_level", "algorithm"}),
-        has_algorithms=True,
-    ),
-}
-PRECISIONS = tuple(TABLE)
-
-# These algorithms always store zero points, and keep some weights at 8 bits.
-K_QUANT = frozenset({"k_quant", "k_quant_mixed", "k_quant_last"})
-
-# Operators of a graph: one that multiplies with rounded weights, and one that takes them apart for another that does.
-NBITS, DEQUANTIZE = "MatMulNBits", "DequantizeLinear"
+from reconciler.domain.targets.precisions import DEQUANTIZE, K_QUANT, NBITS, TABLE
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -322,20 +273,3 @@ def asked_of(config: dict[str, Any]) -> list[tuple[str, dict[str, Any]]]:
 
 def _asked(config: dict[str, Any]) -> tuple[str | None, dict[str, Any]]:
     return next(iter(asked_of(config)), (None, {}))
-
-
-# What a model is for, in Foundry Local's own words: a registration carries one, and it decides by which client a model
-# is asked.
-CHAT, EMBEDDINGS, SPEECH = "chat-completion", "embeddings", "automatic-speech-recognition"
-TASKS = (CHAT, EMBEDDINGS, SPEECH)
-OTHER_TASKS = (
-    "as Foundry Local names them: Hugging Face's feature-extraction and sentence-similarity are embeddings; vision and "
-    "other tasks are not served yet (docs/tasks.md)"
-)
-TASK_NICKNAMES = {
-    **dict.fromkeys(("chat", "text-generation", "text2text-generation", "conversational"), CHAT),
-    **dict.fromkeys(("feature-extraction", "sentence-similarity", "text-embedding"), EMBEDDINGS),
-    **dict.fromkeys(("asr", "speech", "speech-to-text", "speech-recognition", "transcription", "whisper"), SPEECH),
-}
-HIDDEN_STATES = "hidden_states"  # the output of a graph that Foundry Local takes an embedding from
-WHISPER = "whisper"  # the one family of models that hears
