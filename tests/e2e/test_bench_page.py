@@ -20,7 +20,7 @@ const color = (e, name) => getComputedStyle(e)[name];
 return {
   width: innerWidth, scroll: document.documentElement.scrollWidth,
   ground: color(document.body, "backgroundColor"), ink: color(document.body, "color"),
-  card: color(document.querySelector("figure"), "backgroundColor"),
+  card: color(document.querySelector("figure").closest(".card"), "backgroundColor"),
   plots: [...document.querySelectorAll("svg")].map(s => ({
     frame: box(s.closest("figure")),
     texts: [...s.querySelectorAll("text")].map(t => ({
