@@ -17,6 +17,7 @@ from reconciler.backends.foundry.foundry import BACKUP, DEFAULT_LIMITS, Foundry,
 from reconciler.backends.foundry.index import INDEX, LOCK, read_index
 from reconciler.domain.errors import CatalogBroken, PermanentError, RuntimeUnavailable
 from tests import forked, forked_child
+from tests.ci.light import light_packages
 from tests.converted_model import converted_model
 from tests.waiting import children_of, command_line
 
@@ -245,12 +246,14 @@ def test_a_missing_library_is_named_with_the_way_to_install_it(tmp_path: Path) -
         "try: Foundry(sys.argv[3], scratch=sys.argv[3], log=sys.argv[3] + '/log').list()\n"
         "except RuntimeUnavailable as error: print(error.code, error.hint)\n"
     )
-    root = Path(__file__).parents[2]
+    light = tmp_path / "light"
+    light_packages(light)
+    (light / "reconciler").symlink_to(Path(__file__).parents[2] / "reconciler")
     scratch = tmp_path / "scratch"
     scratch.mkdir()
     python = os.path.realpath(sys.executable)  # the interpreter itself, outside the virtual environment
     said = subprocess.run(
-        [sys.executable, "-c", bare, root, python, scratch], capture_output=True, text=True, check=True
+        [sys.executable, "-c", bare, light, python, scratch], capture_output=True, text=True, check=True
     )
     assert said.stdout.startswith("RuntimeMissing pip install"), said
 

@@ -400,7 +400,7 @@ def test_a_password_goes_to_no_token_server_without_tls(fake: FakeRegistry, plac
     client = client_of(fake.origin, login=True)
     fail(fake, status(401, WWW_Authenticate=f'Bearer realm="http://{place}/token"'), method="HEAD")
     # Python 3.11.2 splits what has brackets otherwise; it is refused all the same.
-    with pytest.raises(TemporaryError, match="without TLS|names an address that is none"):
+    with pytest.raises(TemporaryError, match=r"without TLS|names an address that is none"):
         client.has_blob(BLOB.digest)
     client.session.close()
 
