@@ -162,6 +162,6 @@ class SinkKind:
         if not values[next(iter(settings))]:
             return None
         secrets = {
-            name: checked_secret_file(one.flag, values[name]) for name, one in settings.items() if one.metavar == "FILE"
+            name: checked_secret_file(one.flag, values[name]) for name, one in settings.items() if one.kind == "secret"
         }
         return self.target(**values | secrets)

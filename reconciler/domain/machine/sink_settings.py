@@ -3,15 +3,17 @@ sink's section in the machine's configuration."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Literal
 
 
 @dataclass(frozen=True, kw_only=True)
 class Setting:
-    """`metavar` FILE stands for a file that holds a secret; in the configuration its path is absolute."""
+    """`kind`: a "path" is absolute in the configuration; a "secret" is the path of a file that others may not read."""
 
     flag: str
     metavar: str
     meaning: str
+    kind: Literal["text", "path", "secret"] = "text"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -278,7 +278,7 @@ def _section_type(section: Section) -> Any:
     switch = next(iter(section.settings))
     fields: dict[str, Any] = {}
     for name, one in section.settings.items():
-        kind = Path if one.metavar == "FILE" else AnyText
+        kind = AnyText if one.kind == "text" else Path
         meaning = one.meaning[:1].upper() + one.meaning[1:]
         needed = (kind, option(one.flag, meaning, default=...))
         fields[name] = needed if name == switch else (kind | None, option(one.flag, meaning))

@@ -176,7 +176,9 @@ KIND = SinkKind(
                 metavar="TYPE:OWNER/NAME",
                 meaning="mark the commits of a repository on github, gitlab or gitea with what became of them",
             ),
-            "token_file": Setting(flag="--commit-status-token-file", metavar="FILE", meaning="token for that"),
+            "token_file": Setting(
+                flag="--commit-status-token-file", metavar="FILE", meaning="token for that", kind="secret"
+            ),
             "url": Setting(
                 flag="--commit-status-url", metavar="URL", meaning="address of that server, unless it is the public one"
             ),

@@ -61,7 +61,7 @@ KIND = SinkKind(
                 "better in the environment or the configuration)",
             ),
             "secret_file": Setting(
-                flag="--notify-secret-file", metavar="FILE", meaning="secret that those are signed with"
+                flag="--notify-secret-file", metavar="FILE", meaning="secret that those are signed with", kind="secret"
             ),
         },
     ),
