@@ -25,7 +25,7 @@ from reconciler.manifests.lock_file import Lock
 from reconciler.manifests.model_rules import Templates, model_of
 from reconciler.manifests.parsed import Parsed
 from reconciler.manifests.paths import ParseContext
-from reconciler.manifests.policy_rules import broken_policy, is_policy, policy_of, unread_policies
+from reconciler.manifests.policy_rules import broken_policy, is_policy, policy_of, unread_policies, warn_if_idle
 from reconciler.manifests.precisions.rules import precisions_named
 from reconciler.manifests.problems import MAX_PROBLEMS
 from reconciler.manifests.rollouts.rules import rollouts_of
@@ -81,6 +81,8 @@ def parse(files: Mapping[str, bytes], context: ParseContext, reader: FileReader 
         if (one := each.unless_we_fail(partial(model_of, each, templates, lock, golden, half_read))) is not None
     ]
     models = sorted((m for m in models if ("Model", m.name) not in clashing), key=lambda model: model.name)
+    for each in _of(PolicyManifest, declarations) if not log.problems else ():
+        each.unless_we_fail(partial(warn_if_idle, each, models))
     there = {claim.name for claim in claims if claim.kind == "Model"}
     return Parsed(
         models=tuple(models),

@@ -2,10 +2,10 @@
 is a broken one, about the models that its selector names where that can be read, else about all."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
-from reconciler.domain.manifest import LabelSelector
+from reconciler.domain.manifest import LabelSelector, Model
 from reconciler.domain.policy.licenses import meant, one_license
 from reconciler.domain.policy.policy import LicenseRule, Policy, PolicyRules
 from reconciler.domain.text.quoting import field_path, listed, nearest, shown
@@ -15,13 +15,14 @@ from reconciler.manifests.gate_schema import DECLARED
 from reconciler.manifests.loader import Path, YamlDocument
 from reconciler.manifests.problems import FieldProblem
 from reconciler.manifests.schema import PolicyManifest, Selector
-from reconciler.manifests.selector import is_key, is_value
+from reconciler.manifests.selector import is_key, is_value, mismatch
 from reconciler.manifests.selectors.rules import wrong_values
 
 KIND = "Policy"
 UNNAMED = "without a name"
 _MENTIONED = re.compile(rb"""kind["']?[ \t]*:[ \t]*["']?policy\b""", re.IGNORECASE)
 _STRICT = PolicyRules()
+_LEAVES_OUT = ("NotIn", "DoesNotExist")  # operators that take models out: also all of them, where that is meant
 
 
 def policy_of(declaration: Declaration[PolicyManifest]) -> Policy:
@@ -107,6 +108,25 @@ def _selector_problems(selector: LabelSelector | None) -> Iterator[FieldProblem]
                 yield (*place, "values", number), message, ""
         if wrong := wrong_values(one.operator, one.values):
             yield place, wrong, ""
+
+
+def warn_if_idle(declaration: Declaration[PolicyManifest], models: Sequence[Model]) -> None:
+    """Of a policy whose selector takes none of `models`, which are all that are declared: a misspelt label switches it
+    off in silence. What the selector leaves out on purpose is no reason to warn."""
+    given = declaration.manifest
+    selector = _selector(given.spec.selector) if given is not None else None
+    if given is None or selector is None or not models:
+        return
+    asked = tuple(one for one in selector.match_expressions if one.operator not in _LEAVES_OUT)
+    if not all(mismatch(replace(selector, match_expressions=asked), model.labels) for model in models):
+        return
+    known = sorted({key for model in models for key in model.labels})
+    keys = (*selector.match_labels, *(one.key for one in asked))
+    hints = (nearest(key, known) for key in keys if key not in known)
+    which = f"selects none of the {len(models)} models that are declared"
+    message = f"policy {given.metadata.name} {which if len(models) > 1 else 'does not select the only declared model'}"
+    hint = next(filter(None, hints), "")
+    declaration.report(("spec", "selector"), "PolicySelectsNothing", message, hint, serious=False)
 
 
 def broken_policy(document: YamlDocument, file: str) -> Policy:

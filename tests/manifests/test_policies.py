@@ -119,6 +119,51 @@ def test_what_is_no_policy_of_ours_closes_nothing() -> None:
     assert parsed({"p.yaml": "# kind: Policy\n" + model()}).policies == ()
 
 
+def labelled(name: str, labels: str) -> str:
+    return model(name).replace("metadata: {", f"metadata: {{labels: {{{labels}}}, ")
+
+
+@pytest.mark.parametrize(
+    ("selector", "hint"),
+    [
+        ("matchLabels: {teir: production}", "did you mean tier?"),
+        ("matchExpressions: [{key: teir, operator: Exists}]", "did you mean tier?"),
+        ("matchLabels: {tier: prod, sight: lab}", "did you mean site?"),
+        ("matchLabels: {tier: prod}", ""),
+        ("matchLabels: {colour: red}", ""),
+    ],
+)
+def test_a_policy_that_selects_no_model_is_told(selector: str, hint: str) -> None:
+    policy = manifest("Policy", "house", "sources: [path]", f"selector: {{{selector}}}")
+    production, lab = labelled("a", "tier: production"), labelled("b", "tier: lab, site: lab")
+    found = parsed({"p.yaml": policy, "a.yaml": production, "b.yaml": lab})
+    assert found.problems == ()
+    [warning] = found.warnings
+    assert (warning.code, warning.file, warning.line) == ("PolicySelectsNothing", "manifests/p.yaml", 6)
+    assert warning.field == "spec.selector"
+    assert warning.message == "policy house selects none of the 2 models that are declared"
+    assert warning.hint == hint
+    [alone] = parsed({"p.yaml": policy, "b.yaml": labelled("b", "colour: blue")}).warnings
+    assert alone.message == "policy house does not select the only declared model"
+    # What a broken document would declare is not known, and where nothing is declared a policy waits for models.
+    assert parsed({"p.yaml": policy, "a.yaml": production, "b.yaml": "kind: Model\n"}).warnings == ()
+    assert parsed({"p.yaml": policy}).warnings == ()
+
+
+@pytest.mark.parametrize(
+    "selector",
+    [
+        "matchLabels: {tier: production}",
+        "matchExpressions: [{key: tier, operator: DoesNotExist}]",  # all models are labelled, as is wished for
+        "matchLabels: {tier: lab}, matchExpressions: [{key: tier, operator: NotIn, values: [lab]}]",
+    ],
+)
+def test_a_policy_that_leaves_models_out_on_purpose_is_as_it_should_be(selector: str) -> None:
+    policy = manifest("Policy", "house", "sources: [path]", f"selector: {{{selector}}}")
+    models = {"a.yaml": labelled("a", "tier: production"), "b.yaml": labelled("b", "tier: lab")}
+    assert parsed({"p.yaml": policy, **models}).warnings == ()
+
+
 def test_two_of_one_name_both_hold() -> None:
     found = parsed(
         {"a.yaml": manifest("Policy", "a", "sources: [path]"), "b.yaml": manifest("Policy", "a", "gates: [fidelity]")}
