@@ -10,7 +10,7 @@ from jinja2 import Environment, TemplateSyntaxError, nodes
 
 from reconciler.domain.errors import InputRefused
 from reconciler.domain.sources.lfs_pointer import refuse_pointer
-from reconciler.domain.text.quoting import shown
+from reconciler.domain.text.quoting import nearest, shown
 from reconciler.templates.dialect import unknown_words
 from reconciler.templates.differences import spelt_differently, understood_differently
 from reconciler.templates.syntax import SYNTAX, TRIMMING, TemplateFinding
@@ -18,6 +18,8 @@ from reconciler.templates.syntax import SYNTAX, TRIMMING, TemplateFinding
 TEMPLATE_BYTES = 64 * 1024
 MAX_NESTING = 20
 MAX_REPEATS = 10_000
+
+_WHOLE = ("tojson", "items", "values", "dictsort", "string", "join", "pprint")  # filters and methods: of all fields
 
 # The same wherever it is noticed: how deep Python can follow belongs to no line.
 _TOO_NESTED = TemplateFinding(
@@ -57,7 +59,7 @@ def _judged(tree: nodes.Template, text: str) -> tuple[TemplateFinding, ...]:
     if _TOO_NESTED in refused:
         return tuple(refused)  # too deep to follow
     dialect = dict.fromkeys(understood_differently(tree))  # each once for a line
-    return (*refused, *unknown_words(tree), *_raw(text), *dialect, *_white_space(text))
+    return (*refused, *_without_contents(tree), *unknown_words(tree), *_raw(text), *dialect, *_white_space(text))
 
 
 def differs_in_runtime(text: str) -> int:
@@ -122,6 +124,34 @@ def _refused(tree: nodes.Template) -> Iterator[TemplateFinding]:
     if not asks_for_messages:
         message = "expected a loop over `messages`, got none"
         yield TemplateFinding(code="TemplateIgnoresMessages", line=0, message=message)
+
+
+def _without_contents(tree: nodes.Template) -> Iterator[TemplateFinding]:
+    """A misspelt `content`, where none is spelt rightly: no prompt would have anything of what was said. A message that
+    is written whole, or taken apart by a loop over its fields, has it without naming it."""
+    fields = [(one.lineno, field) for one in tree.find_all((nodes.Getattr, nodes.Getitem)) if (field := _field(one))]
+    misspelt = next((one for one in fields if nearest(one[1], ["content"])), None)
+    texts = (one.value for one in tree.find_all(nodes.Const) if isinstance(one.value, str))
+    if misspelt is None or any("content" in text for text in (*texts, *(name for _, name in fields))):
+        return
+    if any(one.name in _WHOLE for one in tree.find_all(nodes.Filter)) or any(name in _WHOLE for _, name in fields):
+        return
+    bound = {"messages"} | {one.name for one in tree.find_all(nodes.Name) if one.ctx == "store"}
+    printed = (part for output in tree.find_all(nodes.Output) for part in output.nodes)
+    if not any(isinstance(part, nodes.Name) and part.name in bound for part in printed):
+        line, name = misspelt
+        message = f"expected the content of messages, got {shown(name)}: no prompt would have what was said"
+        yield TemplateFinding(
+            code="TemplateIgnoresMessages", line=line, message=message, hint=nearest(name, ["content"])
+        )
+
+
+def _field(node: nodes.Node) -> str:
+    match node:
+        case nodes.Getattr(attr=str(name)) | nodes.Getitem(arg=nodes.Const(value=str(name))):
+            return name
+        case _:
+            return ""
 
 
 def _unsafe(node: nodes.Node, counting: bool) -> str:

@@ -58,6 +58,12 @@ def test_a_template_as_model_authors_write_them_is_fine(template: str) -> None:
         ("{{ " + "(" * 5000 + "messages" + ")" * 5000 + " }}", "TemplateTooNested", 0),
         ("hello", "TemplateIgnoresMessages", 0),
         ("{# messages #}", "TemplateIgnoresMessages", 0),
+        ("{% for m in messages %}\n{{ m.role }}: {{ m.contnet }}{% endfor %}", "TemplateIgnoresMessages", 2),
+        (
+            "{% for m in messages %}{{ m['role'] }}{{ m['Contents'] }}{{ bos_token }}{% endfor %}",
+            "TemplateIgnoresMessages",
+            1,
+        ),
         ("{{ messages }}\n{% if %}", "TemplateSyntax", 2),
         ("{{ messages ", "TemplateSyntax", 1),
         ("{{ messages }}{% unknown %}", "TemplateSyntax", 1),
@@ -298,3 +304,17 @@ def test_whatever_comes_the_lint_answers(data: bytes) -> None:
     for finding in lint(data):
         assert finding.message.isprintable()
         assert len(finding.message) < 200
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "{% for m in messages %}{{ m.contnet }}{{ m | tojson }}{% endfor %}",
+        "{% for m in messages %}{{ m.contnet }}{{ m }}{% endfor %}",
+        "{% for m in messages %}{{ m.contnet }}{% for k, v in m.items() %}{{ v }}{% endfor %}{% endfor %}",
+        "{% for m in messages %}{{ m['role'] }}{{ m.get('content') }}{% endfor %}",
+        "{% macro say(m) %}{{ m.content }}{% endmacro %}{% for m in messages %}{{ m.role }}{{ say(m) }}{% endfor %}",
+    ],
+)
+def test_a_message_that_is_written_whole_has_its_content(text: str) -> None:
+    assert "TemplateIgnoresMessages" not in {one.code for one in lint(text.encode())}
