@@ -90,13 +90,17 @@ def add_manifests(parser: argparse.ArgumentParser, *, repository: bool = False) 
     group = parser.add_argument_group("manifests from a repository", "--path is then a folder inside it")
     add_setting(group, "--repo", "https or ssh URL", metavar="URL")
     add_setting(group, "--branch", "branch to follow", default="main", metavar="NAME")
-    local = configuration.setting("RECONCILER_ALLOW_FILE") == "1"
-    add_flag(group, "--allow-file", "also allow file URLs and local paths", default=local)
+    add_flag(group, "--allow-file", "also allow file URLs and local paths", default=files_allowed())
     add_flag(group, "--allow-rewind", "follow the branch even where it does not descend from the accepted commit")
     meaning = "require signatures of no commit, the newest, or all since the accepted one"
     add_setting(group, "--verify", meaning, default="none", choices=("none", "head", "all"))
     for flag, meaning in _REPOSITORY_FILES.items():
         add_setting(group, flag, meaning, metavar="FILE")
+
+
+def files_allowed() -> bool:
+    """Whether the environment or the configuration allows that the followed repository is on this machine."""
+    return configuration.setting("RECONCILER_ALLOW_FILE") == "1"
 
 
 def add_policies(parser: argparse.ArgumentParser) -> None:

@@ -144,6 +144,15 @@ def test_the_verb_shows_the_rings_of_a_clone(fleet: Fleet, cli: TestMachine, tmp
     by_url = cli.run("fleet", str(fleet.reports), *served, "-o", "json").json()
     assert by_url["machines"][0]["ring"] == "canary"
     assert by_url["rollouts"] == told["rollouts"]
+    config = tmp_path / "config.yaml"
+    repository = f"{{url: 'file://{one.folder}', branch: main, allowFile: true}}"
+    head = "apiVersion: reconciler.foundry/v1alpha1\nkind: MachineConfig\n"
+    config.write_text(f"{head}reports: {{to: {fleet.reports}}}\nrepository: {repository}\n")
+    by_configuration = cli.run("fleet", "-o", "json", RECONCILER_CONFIG=str(config)).json()
+    assert by_configuration["rollouts"] == told["rollouts"]
+    config.write_text(config.read_text().replace(", allowFile: true", ""))
+    refused = cli.run("fleet", RECONCILER_CONFIG=str(config))
+    assert (refused.code, "`repository.allowFile: true`" in refused.err) == (64, True)
 
 
 @pytest.fixture

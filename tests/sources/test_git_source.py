@@ -319,6 +319,7 @@ def test_an_address_that_git_could_misread_is_refused(url: str) -> None:
     assert "password@" not in str(refused.value)
     if url.endswith("/srv/repository"):
         assert "--allow-file" in refused.value.hint
+        assert "`repository.allowFile: true`" in refused.value.hint
 
 
 @pytest.mark.parametrize(

@@ -115,5 +115,6 @@ def _branch(arguments: argparse.Namespace) -> FollowedBranch:
         return FollowedBranch()
     if os.path.isdir(arguments.repo):
         return read_clone(arguments.repo, arguments.branch or "", arguments.path)
-    remote = Remote(arguments.repo, arguments.branch or "main", ".", allow_file=arguments.allow_file)
+    allow_file = arguments.allow_file or options.files_allowed()
+    remote = Remote(arguments.repo, arguments.branch or "main", ".", allow_file=allow_file)
     return read_server(remote, credentials_of(arguments), arguments.path)

@@ -24,6 +24,8 @@ _BRANCH = re.compile(r"(?!-)[^\x00-\x20\x7f~^:?*\[\\+]+")
 _ON_DRIVE = re.compile(r"[A-Za-z]:[\\/]")  # of Windows: no host of scp has one letter and a path that begins so
 _SCP = re.compile(r"(?P<user>[\w.-]+@)?(?P<host>[\w.-]+):(?!//|:)(?P<path>.+)")
 
+_IN_CONFIGURATION = "in a configuration `repository.allowFile: true`, for reports `reports.allowFile: true`"
+
 
 @dataclass(frozen=True)
 class Remote:
@@ -132,7 +134,8 @@ def _file(url: str, allowed: bool) -> str:
     if parts.netloc not in ("", "localhost") or not parts.path.startswith("/"):
         raise _refused("expected file:///path")
     if not allowed:
-        raise _refused("a file URL is only allowed with --allow-file", hint=f"--repo {shown(url)} --allow-file")
+        hint = f"--repo {shown(url)} --allow-file; {_IN_CONFIGURATION}"
+        raise _refused("a file URL is only allowed with --allow-file", hint=hint)
     return f"file://{parts.path}"
 
 
@@ -147,7 +150,8 @@ def _local(path: str, allowed: bool) -> str:
                 f"expected a URL, got {shown(path)!r}", hint=f"write ssh://{shown(user + host)}/{shown(inner)}"
             )
     if not allowed:
-        raise _refused(f"{shown(path)!r} is no https or ssh URL", hint="a path on this machine wants --allow-file")
+        hint = f"a path on this machine wants --allow-file; {_IN_CONFIGURATION}"
+        raise _refused(f"{shown(path)!r} is no https or ssh URL", hint=hint)
     return Path(os.path.abspath(path)).as_uri()
 
 
