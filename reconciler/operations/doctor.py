@@ -13,7 +13,7 @@ from reconciler.backends.protocol import Backend
 from reconciler.backends.select import BACKENDS, SERVING_TOOLS, backend_at, parts_of
 from reconciler.conversion.memory import LEAST
 from reconciler.conversion.toolchain import ADAPTER_TOOLS, TOOLS
-from reconciler.domain.errors import CatalogBroken, PermanentError, ReconcilerError, RegistryFailed
+from reconciler.domain.errors import CatalogBroken, PermanentError, ReconcilerError, RegistryFailed, UsageError
 from reconciler.domain.layout import RECORDS, Layout
 from reconciler.domain.machine.facts import StorageLimits, Traits, conversion_limit, provider_libraries
 from reconciler.domain.machine.registries import REGISTRY_ONLY, ConvertMode, RegistrySettings
@@ -38,6 +38,7 @@ from reconciler.registry.credentials import logins_of
 from reconciler.registry.signing_keys import KeyUnusable, VerificationKey
 from reconciler.reports.checks import Diagnosis
 from reconciler.sources.git import runner as git
+from reconciler.sources.git.address import checked_url
 from reconciler.state.progress import report_progress, scrub_progress
 from reconciler.state.records import Records
 
@@ -49,10 +50,19 @@ OR_SERVE = "or let this machine only serve, by `convert: registry-only` in its c
 
 
 def examine(
-    root: str, cache: str, home: str, file: str = "", traits: Traits = NO_TRAITS, cage_mode: str = "auto"
+    root: str,
+    cache: str,
+    home: str,
+    file: str = "",
+    traits: Traits = NO_TRAITS,
+    cage_mode: str = "auto",
+    *,
+    repository: str = "",
+    allow_file: bool = False,
 ) -> Iterator[Diagnosis]:
     """Findings, the most important first. `home` holds the caches of other applications; `file` is the
-    configuration that `traits` come from; `cage_mode` is the option --cage of conversions."""
+    configuration that `traits` come from; `cage_mode` is the option --cage of conversions; `repository` is the URL of
+    the repository that is followed, "" for none, and `allow_file` says whether it may be on this machine."""
     layout = Layout(os.path.realpath(root))
     yield from _configuration(file, traits)
     backend = backend_at(cache, traits.backends)
@@ -65,7 +75,9 @@ def examine(
     yield from _permissions(layout, backend)
     if traits.convert != REGISTRY_ONLY and converts():
         yield _cage(cage_mode)
-    yield _git()
+    yield _git(follows=bool(repository))
+    if repository:
+        yield _repository(repository, allow_file)
     yield from map(_registry, traits.registries)
     yield from _trusted_keys(traits)
     yield _clock(layout)
@@ -256,10 +268,14 @@ def _cage(mode: str) -> Diagnosis:
     return Diagnosis("cage", "warning", f"the converter {what} (cage: {found.name}): {found.why}", ADVICE)
 
 
-def _git() -> Diagnosis:
+def _git(*, follows: bool) -> Diagnosis:
+    """`follows`: this machine follows a repository, and does nothing without git."""
     try:
         found = git.program()
     except PermanentError:
+        if follows:
+            advice = "install git, or follow a folder of manifests"
+            return Diagnosis("git", "error", "git is not installed, and this machine follows a repository", advice)
         return Diagnosis(
             "git", "warning", "git is not installed", "install git: --repo needs it, a folder of manifests does not"
         )
@@ -271,6 +287,14 @@ def _git() -> Diagnosis:
     if numbers is None or tuple(map(int, numbers.groups())) < OLDEST_GIT:
         return Diagnosis("git", "warning", f"{found_version} is old", "install git 2.30 or newer, for --repo")
     return Diagnosis("git", "ok", found_version)
+
+
+def _repository(url: str, allow_file: bool) -> Diagnosis:
+    """Whether its URL is one that is followed. It is not asked."""
+    try:
+        return Diagnosis("repository", "ok", f"follows {checked_url(url, allow_file=allow_file)}")
+    except UsageError as error:
+        return Diagnosis("repository", "error", f"the followed repository: {error}", error.hint)
 
 
 def _registry(settings: RegistrySettings) -> Diagnosis:

@@ -233,6 +233,19 @@ def test_no_git_and_an_old_git_are_warnings(machine: TestMachine) -> None:
     assert wrong(machine, "git", PATH=str(folder))[0].startswith("error: ")
 
 
+def test_a_repository_that_the_next_command_cannot_follow_is_an_error(machine: TestMachine) -> None:
+    config, nowhere = machine.folder / "config.yaml", machine.folder / "bin"
+    nowhere.mkdir()
+    given = {"RECONCILER_CONFIG": str(config)}
+    config.write_text(f"{HEAD}repository: {{url: 'file:///srv/fleet.git'}}\n")
+    (line,) = examine(machine, **given)["repository"]
+    assert (line["level"], "`repository.allowFile: true`" in line["advice"]) == ("error", True)
+    config.write_text(f"{HEAD}repository: {{url: 'file:///srv/fleet.git', allowFile: true}}\n")
+    assert wrong(machine, "repository", **given) == wrong(machine, "git", **given) == []
+    (message,) = wrong(machine, "git", PATH=str(nowhere), **given)
+    assert message == "error: git is not installed, and this machine follows a repository"
+
+
 def test_a_clock_before_the_newest_event_is_a_warning(machine: TestMachine) -> None:
     opened(machine).records.append_event({"time": "2999-01-01T00:00:00Z", "type": "apply.done"})
     (message,) = wrong(machine, "clock")

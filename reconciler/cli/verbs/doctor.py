@@ -1,9 +1,9 @@
 """Check the surroundings of this reconciler: the cache that it serves and the caches of other Foundry
 applications (a model served into one is not in the others), the versions of the packages that convert and
-serve, free disk, memory, permissions, the converter's cage, git, what registries need, the clock, and
-leftovers of dead processes. Each line is ok, warning or error, with what to do. Shows also the configuration
-in use and this machine's labels. Changes nothing and uses no network. `reconciler verify` checks the store
-and the served models.
+serve, free disk, memory, permissions, the converter's cage, git, the URL of the followed repository, what
+registries need, the clock, and leftovers of dead processes. Each line is ok, warning or error, with what to
+do. Shows also the configuration in use and this machine's labels. Changes nothing and uses no network.
+`reconciler verify` checks the store and the served models.
 """
 
 import argparse
@@ -44,7 +44,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     root, cache = options.root_of(arguments), options.cache_of(arguments)
     home, traits = os.path.expanduser("~"), options.traits_of(arguments)
-    found = tuple(examine(root, cache, home, configuration.file(), traits, arguments.cage))
+    follows, allow_file = configuration.setting("RECONCILER_REPO"), options.files_allowed()
+    checks = examine(
+        root, cache, home, configuration.file(), traits, arguments.cage, repository=follows, allow_file=allow_file
+    )
+    found = tuple(checks)
     shown = [one for one in found if one.level != "ok"] if arguments.quiet else found
     show(doctor_view(shown), arguments.output, text=doctor_text)
     if arguments.bundle:
