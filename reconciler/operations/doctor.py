@@ -8,6 +8,7 @@ import os
 import re
 import stat
 from collections.abc import Iterator
+from dataclasses import replace
 
 from reconciler.backends.protocol import Backend
 from reconciler.backends.select import BACKENDS, SERVING_TOOLS, backend_at, parts_of
@@ -206,9 +207,15 @@ def _disk(layout: Layout, limits: StorageLimits) -> Diagnosis:
     free = disk_free(layout.root)
     left, words = budget_within(limits, free, used)
     message = f"{words}, for {layout.root}"
-    if left >= LITTLE:
+    little: float = LITTLE
+    if limits.disk_quota is not None and left < budget_within(replace(limits, disk_quota=None), free, used)[0]:
+        little = min(LITTLE, limits.disk_quota / 10)  # the quota decides, and a small one is meant
+    if left > little and free >= TOO_LITTLE:
         return Diagnosis("disk", "ok", message)
-    advice = "free space, raise the limit, or choose another file system with --root; `plan` shows what is needed"
+    advice = (
+        "run `reconciler gc`, raise the limit, choose another file system with --root, or let a release go before its "
+        "successor is built: `disk: {strategy: delete-then-build}` (docs/disk.md); `plan` shows what is needed"
+    )
     return Diagnosis("disk", "error" if free < TOO_LITTLE else "warning", message, advice)
 
 

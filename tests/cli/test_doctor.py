@@ -13,7 +13,10 @@ from typing import Any
 
 import pytest
 
+from reconciler.domain.layout import Layout
+from reconciler.domain.machine.facts import StorageLimits
 from reconciler.host.lock import hold
+from reconciler.operations import doctor
 from reconciler.registry.signing_keys import read_id
 from reconciler.reports.checks import doctor_text
 from tests import canaries
@@ -118,9 +121,33 @@ def test_the_limit_of_the_disk_that_decides_is_named(machine: TestMachine) -> No
         config.write_text(f"{HEAD}limits: {limits}\n")
         (line,) = wrong(machine, "disk", RECONCILER_CONFIG=str(config))
         assert line.startswith(f"{level}: {words}"), line
+        (line,) = examine(machine, RECONCILER_CONFIG=str(config))["disk"]
+        assert all(words in line["advice"] for words in ("`reconciler gc`", "`disk: {strategy: delete-then-build}`"))
     config.write_text(f"{HEAD}limits: {{diskQuota: 1000TiB}}\n")
     (line,) = examine(machine, RECONCILER_CONFIG=str(config))["disk"]
     assert "are free" in line["message"]
+
+
+@pytest.mark.parametrize(
+    ("quota", "used", "level"),
+    [
+        (60 << 20, 6 << 20, "ok"),
+        (60 << 20, 53 << 20, "ok"),
+        (60 << 20, 55 << 20, "warning"),
+        (0, 0, "warning"),
+        (200 << 30, 190 << 30, "ok"),  # a tenth is more than a small conversion needs
+        (200 << 30, 196 << 30, "warning"),
+    ],
+)
+def test_a_small_quota_is_little_only_when_a_tenth_is_left(
+    quota: int, used: int, level: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(doctor, "disk_free", lambda path: 1 << 40)
+    monkeypatch.setattr(doctor, "bytes_below", lambda path: used)
+    layout, limits = Layout(str(tmp_path)), StorageLimits(disk_quota=quota)
+    assert doctor._disk(layout, limits).level == level
+    monkeypatch.setattr(doctor, "disk_free", lambda path: 100 << 20)
+    assert doctor._disk(layout, limits).level == "error"  # too little for any pass, whatever the quota
 
 
 def test_a_cache_that_cannot_be_read_is_an_error(machine: TestMachine) -> None:
