@@ -189,6 +189,8 @@ def _show(identity: str, answer: Answer, arguments: argparse.Namespace) -> None:
         sys.stdout.write(json_text({"formatVersion": FORMAT_VERSION, "id": identity, **camel_view(answer)}))
         return
     sys.stdout.write("\n")
+    if not answer.text.strip():
+        note(arguments, f"{identity}: the answer is empty; a template that the model was not trained with is often why")
     note(
         arguments,
         f"{identity}: loaded in {answer.load_seconds:.2f} s, first token after "
