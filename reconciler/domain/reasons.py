@@ -64,7 +64,7 @@ class Reason(StrEnum):
     MANIFESTS_UNREADABLE = ("ManifestsUnreadable", "a manifest is invalid, so what is no longer declared is unknown")
     NOTHING_DECLARED = (
         "NothingDeclared",
-        "no model is declared at all: a wrong folder or branch is likelier than the intention",
+        "no model is declared for this machine: a wrong folder, branch or label is likelier than the intention",
     )
     CONFIRMATION_NEEDED = (
         "ConfirmationNeeded",

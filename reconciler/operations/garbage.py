@@ -136,7 +136,7 @@ class _Find:
         desired = self._seen.resolution.desired
         if desired.declared or desired.confirmed or self._options.confirm:
             return ""
-        return "no model is declared: use --confirm if that is intended"
+        return "no model is declared for this machine: use --confirm if that is intended"
 
     def _exports(self) -> Iterator[Garbage]:
         folder, found = self._layout.at("sources"), self._seen.resolution

@@ -101,14 +101,16 @@ def judge(
 
 
 def judge_kept(remaining: Plan, observed: Observed, before: Conditions, now: str) -> dict[str, dict[str, Condition]]:
-    """What no manifest declares any more and still serves: a guard keeps it until a person confirms, or it serves until
-    another precision of its model does."""
+    """What no manifest declares for this machine any more and still serves: a guard keeps it until a person confirms,
+    or it serves until another precision of its model does."""
     judged = {}
     for held in remaining.held:
         registration = observed.serving(held.variant)
         if registration is None:
             continue
-        message = f"no manifest declares it any more, {registration.id} still serves: {held.message}"
+        elsewhere = registration.model in remaining.not_selected
+        why = "its manifest is not for this machine any more" if elsewhere else "no manifest declares it any more"
+        message = f"{why}, {registration.id} still serves: {held.message}"
         if held.reason in PRUNE_GUARDS:
             found = [
                 _condition("Ready", False, held.reason, message),

@@ -4,7 +4,7 @@ rule that protects something from being pruned. Pure; part of planner.plan.
 Only what is ours can be here at all: a registration with our owner mark, a folder with our marker, a record of ours.
 """
 
-from collections.abc import Container, Iterable, Iterator, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
 
 from reconciler.domain.changes import Change, Cost, PruneArtifact, PruneSource, PruneVariant, RemoveRelease
@@ -17,11 +17,13 @@ from reconciler.domain.reasons import PRUNE_GUARDS, Reason
 from reconciler.domain.recorded import Recorded, RecordedRelease
 from reconciler.domain.release import Marker
 from reconciler.domain.targets.precisions import PRECISIONS
+from reconciler.domain.text.quoting import in_short
 from reconciler.planner.dependencies import dependents_of, is_ready
 from reconciler.planner.plan_disk import disk_budget
 from reconciler.planner.variant_facts import is_ours, serves
 
 MOST_UNCONFIRMED = 5
+MOST_REASONS = 2  # why models are not for this machine: so many are told
 
 PROTECTED = (
     "its manifest had prune: disabled when it was last seen; to let it go, declare it once more without that, apply, "
@@ -169,8 +171,7 @@ def _guard(
     if confirm or gone <= desired.confirmed:  # guard: a confirmation in git confirms only what it names
         return None
     if not desired.declared:  # guard: an empty declaration prunes nothing
-        which = "for this machine; " if desired.not_selected else ""
-        return Reason.NOTHING_DECLARED, f"{which}pass --confirm to prune everything, or {_NAME_THEM}"
+        return Reason.NOTHING_DECLARED, _nothing_here(desired.not_selected, gone)
     # guard: many at once want a confirmation
     if (
         len(gone) > MOST_UNCONFIRMED  # guard: more than five want a confirmation
@@ -182,6 +183,17 @@ def _guard(
         until = "" if len(gone) > MOST_UNCONFIRMED else ", and stay until as many others serve"
         return Reason.CONFIRMATION_NEEDED, f"{what}{until}: pass --confirm if that is meant, or {_NAME_THEM}"
     return None
+
+
+def _nothing_here(elsewhere: Mapping[str, str], gone: Set[str]) -> str:
+    """What keeps the models that are `gone` where nothing is declared for this machine. `elsewhere` says of models that
+    are declared why they are not for it: those cannot be named in a PruneConfirmation."""
+    everything = "pass --confirm to prune everything"
+    named = everything if gone & elsewhere.keys() else f"{everything}, or {_NAME_THEM}"
+    if not elsewhere:
+        return named
+    why = in_short([f"{model}: {reason}" for model, reason in sorted(elsewhere.items())], MOST_REASONS)
+    return f"what is declared is not for this machine ({why}); mend nodeSelector or the machine's labels, or {named}"
 
 
 def _prune(orphan: _Served, desired: Desired) -> PruneVariant:

@@ -37,6 +37,13 @@ def test_what_is_for_others_goes_and_the_rest_stays(machine: TestMachine) -> Non
     assert "1 model is not for this machine" in machine.run("plan").out
 
 
+def test_a_misspelt_selector_of_every_model_is_told_as_such(machine: TestMachine) -> None:
+    for name in ("capitals", "rivers", "cities"):
+        machine.declare(name, more="  nodeSelector: {matchLabels: {sight: berlin}}\n")
+    plan = machine.run("plan").out
+    assert "what is declared is not for this machine (capitals: sight is not set, wants berlin; " in plan
+
+
 def test_a_source_that_only_others_have_is_no_problem_here(machine: TestMachine) -> None:
     machine.declare("huge", more=ELSEWHERE)
     assert machine.plan() == []

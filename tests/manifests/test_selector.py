@@ -11,6 +11,7 @@ from reconciler.manifests.parse import parse
 from reconciler.manifests.parsed import Parsed, Place
 from reconciler.manifests.paths import ParseContext
 from reconciler.manifests.selector import OWN_KEYS, is_key, is_value, labels_of, mismatch
+from reconciler.planner.conditions import judge_kept
 from tests.manifests.test_parse import unrendered
 from tests.planner.world import World, desired, release
 
@@ -246,3 +247,31 @@ def test_the_rails_hold_for_selections_too() -> None:
     assert {c.reason for c in world.plan(nothing, confirm=True).changes if c.variant} == {"NotSelected"}
     unreadable = replace(nothing, complete=False)
     assert {held.reason for held in world.plan(unreadable, confirm=True).held} == {"ManifestsUnreadable"}
+
+
+def test_where_nothing_is_for_this_machine_the_hold_says_why() -> None:
+    """And not that nothing is declared: a key of nodeSelector that is misspelt is likelier."""
+    world = World().converge(desired(*BOTH))
+    [why] = {one.message for one in world.plan(not_here(desired(), "capitals", "rivers", "cities")).held}
+    assert why == (
+        "what is declared is not for this machine (capitals: site is lab, wants shop; cities: site is lab, wants shop"
+        " (and 1 more)); mend nodeSelector or the machine's labels, or pass --confirm to prune everything"
+    )
+    # What no manifest declares can be named, too; what one declares cannot.
+    others = {one.message for one in world.plan(not_here(desired(), "seas")).held}
+    assert {"or name them in a PruneConfirmation" in one for one in others} == {True}
+    assert {one.startswith("what is declared is not for this machine (seas: ") for one in others} == {True}
+    assert {one.message.partition(",")[0] for one in world.plan(desired()).held} == {
+        "pass --confirm to prune everything"
+    }
+
+
+def test_what_is_kept_though_it_is_for_others_is_told_in_one_sentence() -> None:
+    world = World().converge(desired(release()))
+    plan = world.plan(not_here(desired(), "capitals"))
+    kept = judge_kept(plan, world.observed, {}, "2027-01-01T00:00:00Z")["capitals-int4"]
+    assert kept["Ready"].message == (
+        "its manifest is not for this machine any more, capitals-int4:1 still serves: what is declared is not for this "
+        "machine (capitals: site is lab, wants shop); mend nodeSelector or the machine's labels, or pass --confirm to "
+        "prune everything"
+    )
