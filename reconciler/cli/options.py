@@ -133,7 +133,7 @@ def add_machine(parser: argparse.ArgumentParser) -> None:
         parser,
         "--root",
         "folder for the store, served models and records",
-        shown="state/ in a checkout, /var/lib/reconciler for root, else $XDG_STATE_HOME/reconciler",
+        shown="state/ in a checkout of reconciler, /var/lib/reconciler for root, else $XDG_STATE_HOME/reconciler",
         metavar="DIR",
     )
     add_setting(parser, "--cache", "Foundry Local's model_cache_dir", shown="that of --app", metavar="DIR")

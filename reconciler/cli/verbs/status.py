@@ -8,7 +8,7 @@ import time
 from reconciler.backends.select import parts_of
 from reconciler.cli import options
 from reconciler.cli.exit_codes import INTERRUPTED, OK
-from reconciler.cli.output import show
+from reconciler.cli.output import note, show
 from reconciler.engine.job import who_works
 from reconciler.engine.machine import Machine, observe, recall
 from reconciler.operations.report import reported_of
@@ -68,3 +68,5 @@ def _show(machine: Machine, arguments: argparse.Namespace) -> None:
     status["working"] = who_works(machine.layout)
     if arguments.output == "json" or not arguments.quiet:
         show(status, arguments.output, text=status_text)
+    if not status["variants"]:
+        note(arguments, f"its root is {machine.layout.root}; another is named by --root or RECONCILER_ROOT")
