@@ -178,3 +178,17 @@ def test_one_mistake_hides_none_that_does_not_depend_on_it(
     fields = ("spec.generation.topP", "spec.gates[0].prompts.cases")
     always = {*(("InvalidValue", one) for one in fields), ("MissingField", "spec.gates[1].speech.cases")}
     assert {(code, field) for code, field, _ in found(machine)} == always | expected
+
+
+def test_only_models_without_a_problem_are_counted_as_valid(machine: TestMachine) -> None:
+    policy = machine.manifests / "policy.yaml"
+    head = "apiVersion: reconciler.foundry/v1alpha1\nkind: Policy\nmetadata: {name: house}\nspec: "
+    policy.write_text(f"{head}{{precisions: [fp16]}}\n")
+    assert "1 problem; no model is valid" in machine.run("validate").out
+    machine.declare("second", precisions="fp16")
+    assert "1 problem; 1 other model is valid" in machine.run("validate").out
+    policy.write_text(f"{head}{{precisions: [fp16], mode: warn}}\n")
+    assert "2 models: valid" in machine.run("validate").out
+    policy.unlink()
+    (machine.folder / "fleet" / "model" / "tokenizer.json").unlink()
+    assert "2 problems; no model is valid" in machine.run("validate").out
