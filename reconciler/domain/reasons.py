@@ -85,7 +85,10 @@ class Reason(StrEnum):
     UNREADABLE = ("Unreadable", "its served folders cannot be listed: what is there is left alone until they can")
     DISK_INSUFFICIENT = (
         "DiskInsufficient",
-        "the download or the conversion would need more disk than is free or than limits allow",
+        (
+            "the download or the conversion would need more disk than is free or than limits allow: "
+            "`reconciler gc`, a larger limit, or `disk: {strategy: delete-then-build}`"
+        ),
     )
     MEMORY_INSUFFICIENT = (
         "MemoryInsufficient",

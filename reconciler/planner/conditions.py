@@ -32,8 +32,9 @@ LEFT = {  # reason and message; long work by its word (domain.changes.word_of)
 }
 
 _ROLLOUT = (Reason.ROLLOUT_PAUSED, Reason.ROLLOUT_FAILED)
+_ROOM = (Reason.DISK_INSUFFICIENT, Reason.MEMORY_INSUFFICIENT)
 _SERVES = dict.fromkeys(
-    (*(WAITING - {Reason.BACKOFF_ACTIVE}), *_ROLLOUT, Reason.GATE_FAILED, Reason.POLICY_DENIED), "still serves"
+    (*(WAITING - {Reason.BACKOFF_ACTIVE}), *_ROLLOUT, *_ROOM, Reason.GATE_FAILED, Reason.POLICY_DENIED), "still serves"
 ) | {Reason.ROLLED_BACK: "serves"}
 
 # What can keep the machine from following its repository: a condition of the machine, not of a variant.

@@ -2,9 +2,10 @@
 
 import pytest
 
-from reconciler.domain.machine.facts import StorageLimits
+from reconciler.domain.machine.facts import Memory, StorageLimits
 from reconciler.domain.observed import Observed
 from reconciler.domain.recorded import Recorded
+from reconciler.planner.conditions import judge
 from reconciler.planner.plan import make_plan
 from tests.planner.world import World, desired, release, wanted
 
@@ -36,6 +37,18 @@ def test_what_does_not_fit_behind_the_others_is_not_begun(
     plan = make_plan(desired(*WANTS), observed, Recorded(), jobs=jobs)
     assert [change.action for change in plan.changes].count("convert") == begun
     assert [held.reason for held in plan.held] == ["DiskInsufficient"] * (3 - begun)
+
+
+@pytest.mark.parametrize(
+    ("short", "room"),
+    [("DiskInsufficient", {"disk_free": 299}), ("MemoryInsufficient", {"memory": Memory(total=299, free=299)})],
+)
+def test_what_serves_meanwhile_is_named(short: str, room: dict[str, object]) -> None:
+    successor = wanted(release(source="sha256:next"), peak_bytes=300, memory_bytes={"int4": 300})
+    world, want = World().converge(desired(release())).with_observed(**room), desired(successor)
+    ready = judge(want, world.observed, {}, world.plan(want), {}, "2027-01-01T00:00:00Z")["capitals-int4"]["Ready"]
+    assert (ready.status, ready.reason) == ("False", short)
+    assert ready.message.endswith("; capitals-int4:1 still serves")
 
 
 def test_one_conversion_for_three_is_counted_once() -> None:
