@@ -12,6 +12,12 @@ from reconciler.conversion.worker.main import ConversionWorker
 from reconciler.domain.errors import DiskFull
 
 
+class Liar(ConversionWorker):
+    def _load_tools(self, order: Order) -> None:
+        if order.recipe.options["algorithm"] == "load no package":
+            miss_a_package(order)
+
+
 def lie(order: Order) -> None:
     LIES[str(order.recipe.options["algorithm"])](order)
 
@@ -57,6 +63,10 @@ def raise_with_commands(order: Order) -> None:
     raise RuntimeError("a\x1b[2J tensor\x85::stop-commands::" + "x" * 100_000)
 
 
+def miss_a_package(order: Order) -> None:
+    import no_such_package  # type: ignore[import-not-found]  # noqa: F401
+
+
 def fill_the_disk(order: Order) -> None:
     raise DiskFull("the disk was full")
 
@@ -91,6 +101,7 @@ LIES = {
     "sys.exit": lambda order: sys.exit(0),
     "raise": raise_with_lines,
     "raise commands": raise_with_commands,
+    "miss a package": miss_a_package,
     "full disk": fill_the_disk,
     "print 50 MB": print_much,
     "print endlessly": print_endlessly,
@@ -100,4 +111,4 @@ LIES = {
 
 if __name__ == "__main__":
     tempfile.gettempdir()
-    ConversionWorker(lie, needs_tools=False).serve()
+    Liar(lie, needs_tools=False).serve()

@@ -192,6 +192,14 @@ def test_only_the_latest_logs_are_kept(converter: Converter, tmp_path: Path) -> 
     assert len([name for name in os.listdir(tmp_path / "logs") if name.startswith("convert-")]) == KEPT_LOGS
 
 
+@pytest.mark.parametrize("lie", ["miss a package", "load no package"])
+def test_a_package_that_cannot_be_imported_is_a_missing_tool(converter: Converter, tmp_path: Path, lie: str) -> None:
+    """By a job, or by its worker before the job. The versions were there, so nothing was wrong with those."""
+    with pytest.raises(ConverterLost, match="No module named 'no_such_package'") as failure:
+        attempt(converter, tmp_path, lie)
+    assert (failure.value.code, failure.value.hint) == ("ToolsMissing", install_command("convert"))
+
+
 def test_a_missing_tool_is_named_with_what_to_do(tmp_path: Path) -> None:
     """The real worker, asked for a version that is not installed."""
     wanted = Recipe(

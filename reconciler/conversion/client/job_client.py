@@ -46,6 +46,9 @@ KINDS: dict[str, type[ReconcilerError]] = {
     "SourceChanged": Disturbed,
 }
 
+# What a worker raises where a package is there by its version and cannot be imported: installing it anew mends that.
+LACKING = frozenset({"ModuleNotFoundError", "ImportError"})
+
 IMPORT_SECONDS = 300.0  # on a slow disk the first import of torch alone takes a minute
 ANSWER_SECONDS = 60.0
 # Between two looks at a job: a share of the time that it runs already, since each costs as much for a job of hours.
@@ -172,5 +175,6 @@ def _check_result(folder: str) -> None:
 
 def failure(code: str, message: str, order: Order) -> ReconcilerError:
     line = one_line((message.strip().splitlines() or ["no cause was named"])[0])
+    code = "ToolsMissing" if code in LACKING else code
     usual = install_command("convert") if code == "ToolsMissing" else f"the log of this attempt is {order.log}"
     return KINDS.get(code, ConversionFailed)(line, code=code, hint=HINTS.get(code, usual))

@@ -191,5 +191,6 @@ def answer_of(order: Order, work: Work) -> dict[str, Any]:
         return work(order) or {}
     except BaseException as error:  # noqa: BLE001 - it must reach the other side, whatever it is
         traceback.print_exc()
-        code = error.code if isinstance(error, ReconcilerError) else ConversionFailed.code
+        usual = "ToolsMissing" if isinstance(error, ImportError) else ConversionFailed.code
+        code = error.code if isinstance(error, ReconcilerError) else usual
         return {"error": {"code": code, "message": str(error)[:MESSAGE_LIMIT] or type(error).__name__}}
