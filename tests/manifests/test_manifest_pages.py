@@ -47,6 +47,7 @@ def rows(schema: dict[str, Any], kind: str) -> Iterator[str]:
 
 
 WORDS = {"string": "text", "boolean": "`true`, `false`", "integer": "whole number", "number": "number"}
+LARGEST_SIZE = 1 << 60  # of a field that takes a size such as 20GiB, and bytes
 
 
 def accepted(form: dict[str, Any]) -> str:
@@ -61,8 +62,12 @@ def accepted(form: dict[str, Any]) -> str:
             return "fields" if "properties" in form else "names and text"
         case {"type": kind, "maximum": high}:
             low = form.get("minimum", f"above {form.get('exclusiveMinimum')}")
-            return f"{WORDS[kind]}, {low} to {high}"
+            return size(low) if high == LARGEST_SIZE else f"{WORDS[kind]}, {low} to {high}"
     return WORDS[form["type"]]
+
+
+def size(least: int) -> str:
+    return f"size such as 20GiB, at least {least >> 20}MiB" if least else "size such as 20GiB"
 
 
 @pytest.mark.parametrize(
