@@ -209,7 +209,7 @@ class _Composer:
             event = self.parser.get_event()
         except yaml.MarkedYAMLError as error:
             if _PARSERS_OWN_LIMIT not in (error.problem or "") or error.problem_mark is None:
-                raise syntax_error(error, self.text) from None
+                raise syntax_error(error, self.text, _open_bracket(self.text)) from None
             self.stop_before(error.problem_mark)
             return self.next_event()
         except yaml.YAMLError:
@@ -225,6 +225,23 @@ class _Composer:
         self.parser = _PARSER(self.text)
         for _ in range(taken):
             self.next_event()
+
+
+def _open_bracket(text: str) -> Any:
+    """Where the innermost bracket begins that is open when the parser gives up; None where none is."""
+    parser, begun = _PARSER(text), []
+    try:
+        while True:
+            event = parser.get_event()
+            if isinstance(event, yaml.CollectionStartEvent):
+                begun.append(event)
+            elif isinstance(event, yaml.CollectionEndEvent):
+                begun.pop()
+            elif isinstance(event, yaml.StreamEndEvent):
+                return None
+    except yaml.YAMLError:
+        marks = (event.start_mark for event in reversed(begun) if event.flow_style)
+        return next((mark for mark in marks if text[mark.index] in "[{"), None)
 
 
 def _line(mark: Any) -> int:

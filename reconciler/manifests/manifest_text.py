@@ -72,6 +72,7 @@ _QUOTE = (
     "a closing quote for the one that begins here, got none",
     "it goes on to the end of the file: close it, or put the whole value in the other kind of quotes",
 )
+_CLOSING = {"[": "]", "{": "}"}
 _COLON = (
     "one field on a line, got a second colon",
     "put a value that holds `: ` in quotes; a field of a group stands on a line of its own",
@@ -88,8 +89,9 @@ _WORDS = (  # what the parser says, what was expected and got, what to do
 )
 
 
-def syntax_error(error: Any, text: str) -> InputRefused:
-    """What a `yaml.MarkedYAMLError`, of either of PyYAML's parsers, says about `text`. Line 0 where it names none."""
+def syntax_error(error: Any, text: str, bracket: Any) -> InputRefused:
+    """What a `yaml.MarkedYAMLError`, of either of PyYAML's parsers, says about `text`. Line 0 where it names none.
+    `bracket` is where the innermost one begins that is open there."""
     mark, complaint = error.problem_mark or error.context_mark, error.problem or ""
     own_words = f"YAML: {shown(complaint or 'not readable', 160)}"
     if mark is None:
@@ -97,6 +99,11 @@ def syntax_error(error: Any, text: str) -> InputRefused:
     if error.context_mark is not None and "quoted scalar" in error.context and "end of stream" in complaint:
         mark = error.context_mark
         expected, hint = _QUOTE
+    elif bracket is not None and "node content" in complaint and _ends(text, mark):
+        mark = bracket
+        opened = text[mark.index]
+        expected = f"a closing {_CLOSING[opened]} for the {opened} that begins here, got none"
+        hint = f"it goes on to the end of the document: close it with {_CLOSING[opened]}"
     else:
         found = _by_character(complaint, _character(text, mark)) or _unclosed(error)
         known = ((expected, hint) for sign, expected, hint in _WORDS if sign in complaint)
@@ -119,6 +126,12 @@ def _unclosed(error: Any) -> tuple[str, str] | None:
             where = f"the {opened} of line {mark.line + 1}, column {mark.column + 1}"
             return f"`,` or `{closing}` for {where}, got something else", f"close it with {closing}"
     return None
+
+
+def _ends(text: str, mark: Any) -> bool:
+    """Whether nothing of the document comes at `mark` or after it."""
+    rest = text[mark.index :]
+    return not rest.strip() or (mark.column == 0 and rest.startswith(("---", "...")))
 
 
 def _character(text: str, mark: Any) -> str:

@@ -140,6 +140,13 @@ SLIPS = {
     "- a\nb: 1\n": (2, "expected another `- item` of the list, got something else (column 1)"),
     "a: 1\nb\nc: 2\n": (3, "expected `name: value`, got no colon (column 1)"),
     "a: ]\n": (1, "expected a value, got a bracket that closes nothing (column 4)"),
+    "a: [1, }\n": (1, "expected a value, got a bracket that closes nothing (column 8)"),
+    "a:\n  foo: [1,\n": (2, "expected a closing ] for the [ that begins here, got none (column 8)"),
+    "a:\n  foo: [1,": (2, "expected a closing ] for the [ that begins here, got none (column 8)"),
+    "a: {b: 1,\n\n# end\n": (1, "expected a closing } for the { that begins here, got none (column 4)"),
+    "a: [\n  [1], {b: [2]}, [\n": (2, "expected a closing ] for the [ that begins here, got none (column 18)"),
+    "é: 1\na: [b: 1,\n": (2, "expected a closing ] for the [ that begins here, got none (column 4)"),
+    "a: [1,\n---\nb: 1\n": (1, "expected a closing ] for the [ that begins here, got none (column 4)"),
 }
 
 
