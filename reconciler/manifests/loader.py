@@ -229,7 +229,8 @@ class _Composer:
 
 def _open_bracket(text: str) -> Any:
     """Where the innermost bracket begins that is open when the parser gives up; None where none is."""
-    parser, begun = _PARSER(text), []
+    parser = _PARSER(text)
+    begun: list[Any] = []
     try:
         while True:
             event = parser.get_event()
