@@ -253,6 +253,14 @@ def test_an_empty_repository_is_an_error_with_a_hint(tmp_path: Path) -> None:
     assert "empty" in refused.value.hint
 
 
+def test_a_branch_that_is_not_there_is_refused_with_the_default_one(fleet: Repository, tmp_path: Path) -> None:
+    """As `master` is written out of habit."""
+    fleet.git("branch", "other")
+    with pytest.raises(CommitRefused, match="has no branch master") as refused:
+        Machine(tmp_path / "elsewhere", str(fleet.folder)).follow(branch="master")
+    assert refused.value.hint == "did you mean main? That is its default branch; or was master deleted?"
+
+
 def test_a_server_that_is_gone_is_stale_and_comes_back(fleet: Repository, machine: Machine) -> None:
     machine.follow()
     away = fleet.folder.with_name("away")

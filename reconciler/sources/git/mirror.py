@@ -11,6 +11,7 @@ import re
 
 from reconciler.domain import digest
 from reconciler.domain.errors import PermanentError, TemporaryError
+from reconciler.domain.text.quoting import shown
 from reconciler.host import durable
 from reconciler.sources.git.address import Remote
 from reconciler.sources.git.objects import MirrorBroken
@@ -21,6 +22,7 @@ LARGEST_FETCH = 8 << 30  # bytes
 MOST_PACKS = 50  # more make every look-up slow
 
 _COMMIT = re.compile(r"[0-9a-f]{40}")
+_LEADS_TO = "ref: refs/heads/"  # how ls-remote begins the line of a HEAD
 
 
 class Unreachable(TemporaryError):
@@ -62,21 +64,28 @@ class Mirror:
         self._swap(folder, staging)
 
     def poll(self) -> str:
-        """The commit that the server's branch names now: one small question, no objects."""
+        """The commit that the server's branch names now: one small question, no objects. The server's default branch
+        is asked for with it, to be named where ours is not there."""
         ref = f"refs/heads/{self._remote.branch}"
         try:
-            _, answer = self._git.run(
-                "ls-remote", "--quiet", "--", self._remote.url, ref, seconds=POLL_TIME, limit=1 << 20
-            )
+            asked = ("ls-remote", "--quiet", "--symref", "--", self._remote.url, ref, "HEAD")
+            _, answer = self._git.run(*asked, seconds=POLL_TIME, limit=1 << 20)
         except GitFailed as failed:
             why = failed.complaint or "git ended without a message"
             raise Unreachable(f"{self._remote.url} cannot be read: {why}") from None
+        usual = ""
         for line in answer.decode("utf-8", "replace").splitlines():
             commit, _, name = line.partition("\t")
             if name == ref and _COMMIT.fullmatch(commit):
                 return commit
+            if name == "HEAD" and commit.startswith(_LEADS_TO):
+                usual = commit.removeprefix(_LEADS_TO)
         message = f"{self._remote.url} has no branch {self._remote.branch}"
-        raise CommitRefused(message, hint="was it deleted, or is the repository empty?", code="BranchMissing")
+        hint = f"did you mean {shown(usual)}? That is its default branch; or was {self._remote.branch} deleted?"
+        empty = "was it deleted, or is the repository empty?"
+        raise CommitRefused(
+            message, hint=hint if usual not in ("", self._remote.branch) else empty, code="BranchMissing"
+        )
 
     def fetch(self, tip: str, accepted: str) -> str:
         """Bring the branch here, if it moved. Returns its commit, which may be newer than `tip`."""
