@@ -3,13 +3,16 @@
 Promised: `--help` within 0.3 s; a plan over 1,000 models within 3 s of CPU time and 150 MB; `plan` and an idle `apply`
 over 100 models within 1.5 times the CPU time of an idle `terraform apply` of the same run, where terraform is
 installed. By the clock terraform is faster where a second core is free, for it uses both; the table shows it
-(docs/decisions/0023-what-a-plan-costs.md).
+(docs/decisions/0023-what-a-plan-costs.md). With an interpreter as distributions build it: one without optimizations
+takes a quarter more (docs/decisions/0061-what-a-plan-costs-by-interpreter.md).
 """
 
 import argparse
 import math
 import os
+import platform
 import statistics
+import sys
 import tempfile
 import time
 from dataclasses import replace
@@ -57,6 +60,7 @@ def main() -> None:
     parser.add_argument("--models", type=int, default=100)
     parser.add_argument("--rounds", type=int, default=21)
     arguments = parser.parse_args()
+    print(f"Python {platform.python_version()} of {sys.base_prefix}: how it was compiled is worth a quarter")
     with tempfile.TemporaryDirectory(prefix="reconciler-bench-") as directory:
         world = one_source_many_models(Path(directory, "few"), arguments.models)
         print(f"apply over {arguments.models} models: {world.reconciler('apply', '--quiet').run():.1f} s")
