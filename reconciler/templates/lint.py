@@ -13,7 +13,7 @@ from reconciler.domain.sources.lfs_pointer import refuse_pointer
 from reconciler.domain.text.quoting import nearest, shown
 from reconciler.templates.dialect import unknown_words
 from reconciler.templates.differences import spelt_differently, understood_differently
-from reconciler.templates.syntax import SYNTAX, TRIMMING, TemplateFinding
+from reconciler.templates.syntax import SYNTAX, TRIMMING, TemplateFinding, with_parents
 
 TEMPLATE_BYTES = 64 * 1024
 MAX_NESTING = 20
@@ -129,15 +129,18 @@ def _refused(tree: nodes.Template) -> Iterator[TemplateFinding]:
 def _without_contents(tree: nodes.Template) -> Iterator[TemplateFinding]:
     """A misspelt `content`, where none is spelt rightly: no prompt would have anything of what was said. A message that
     is written whole, or taken apart by a loop over its fields, has it without naming it."""
-    fields = [(one.lineno, field) for one in tree.find_all((nodes.Getattr, nodes.Getitem)) if (field := _field(one))]
+    all_nodes = [one for one, _ in with_parents(tree)]
+    fields = [(one.lineno, field) for one in all_nodes if (field := _field(one))]
     misspelt = next((one for one in fields if nearest(one[1], ["content"])), None)
-    texts = (one.value for one in tree.find_all(nodes.Const) if isinstance(one.value, str))
+    texts = (one.value for one in all_nodes if isinstance(one, nodes.Const) and isinstance(one.value, str))
     if misspelt is None or any("content" in text for text in (*texts, *(name for _, name in fields))):
         return
-    if any(one.name in _WHOLE for one in tree.find_all(nodes.Filter)) or any(name in _WHOLE for _, name in fields):
+    filters = [one.name for one in all_nodes if isinstance(one, nodes.Filter)]
+    if any(name in _WHOLE for name in (*filters, *(name for _, name in fields))):
         return
-    bound = {"messages"} | {one.name for one in tree.find_all(nodes.Name) if one.ctx == "store"}
-    printed = (part for output in tree.find_all(nodes.Output) for part in output.nodes)
+    names = [one for one in all_nodes if isinstance(one, nodes.Name)]
+    bound = {"messages"} | {one.name for one in names if one.ctx == "store"}
+    printed = (part for output in all_nodes if isinstance(output, nodes.Output) for part in output.nodes)
     if not any(isinstance(part, nodes.Name) and part.name in bound for part in printed):
         line, name = misspelt
         message = f"expected the content of messages, got {shown(name)}: no prompt would have what was said"

@@ -211,7 +211,7 @@ def test_looking_imports_nothing_heavy(folder: Path) -> None:
     code = (
         "import sys; from reconciler.host.stamps import StampBook; "
         "from reconciler.sources.folder.model import inspect_source; "
-        "from reconciler.conversion import architectures, prediction; "
+        "from reconciler.conversion import architectures, disk; "
         f"assert not inspect_source({str(folder)!r}, StampBook.empty()).problems; "
         "print(sorted({'numpy', 'onnx', 'safetensors', 'torch', 'transformers'} & set(sys.modules)))"
     )
