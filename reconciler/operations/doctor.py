@@ -208,7 +208,8 @@ def _disk(layout: Layout, limits: StorageLimits) -> Diagnosis:
     left, words = budget_within(limits, free, used)
     message = f"{words}, for {layout.root}"
     little: float = LITTLE
-    if limits.disk_quota is not None and left < budget_within(replace(limits, disk_quota=None), free, used)[0]:
+    without = budget_within(replace(limits, disk_quota=None), free, used)[0]
+    if limits.disk_quota is not None and without > LITTLE:
         little = min(LITTLE, limits.disk_quota / 10)  # the quota decides, and a small one is meant
     if left > little and free >= TOO_LITTLE:
         return Diagnosis("disk", "ok", message)

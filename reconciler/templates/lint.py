@@ -19,7 +19,8 @@ TEMPLATE_BYTES = 64 * 1024
 MAX_NESTING = 20
 MAX_REPEATS = 10_000
 
-_WHOLE = ("tojson", "items", "values", "dictsort", "string", "join", "pprint")  # filters and methods: of all fields
+_WHOLE = ("items", "values", "get", "pop")  # methods that give fields which are not named as such
+_ASKING = (nodes.For, nodes.If, nodes.Test, nodes.Compare)  # nothing is written where they have a name
 
 # The same wherever it is noticed: how deep Python can follow belongs to no line.
 _TOO_NESTED = TemplateFinding(
@@ -127,26 +128,32 @@ def _refused(tree: nodes.Template) -> Iterator[TemplateFinding]:
 
 
 def _without_contents(tree: nodes.Template) -> Iterator[TemplateFinding]:
-    """A misspelt `content`, where none is spelt rightly: no prompt would have anything of what was said. A message that
-    is written whole, or taken apart by a loop over its fields, has it without naming it."""
-    all_nodes = [one for one, _ in with_parents(tree)]
-    fields = [(one.lineno, field) for one in all_nodes if (field := _field(one))]
-    misspelt = next((one for one in fields if nearest(one[1], ["content"])), None)
-    texts = (one.value for one in all_nodes if isinstance(one, nodes.Const) and isinstance(one.value, str))
-    if misspelt is None or any("content" in text for text in (*texts, *(name for _, name in fields))):
+    """A misspelt `content` of a message, where nothing else could write what was said: `content` is named nowhere, and
+    of messages only fields by their names are used, so none is written whole or taken apart."""
+    found = list(with_parents(tree))
+    loops = [one for one, _ in found if isinstance(one, nodes.For) and isinstance(one.target, nodes.Name)]
+    spoken = {str(one.target.name) for one in loops if _names(one.iter, "messages")}  # type: ignore[attr-defined]
+    fields = [(one, field) for one, _ in found if (field := _field(one))]
+    of_messages = [(one.lineno, field) for one, field in fields if getattr(one.node, "name", "") in spoken]  # type: ignore[attr-defined]
+    misspelt = next((one for one in of_messages if nearest(one[1], ["content"])), None)
+    if misspelt is None or any(field in ("content", *_WHOLE) for _, field in fields):
         return
-    filters = [one.name for one in all_nodes if isinstance(one, nodes.Filter)]
-    if any(name in _WHOLE for name in (*filters, *(name for _, name in fields))):
+    keys = {id(one.arg) for one, _ in found if isinstance(one, nodes.Getitem)}
+    texts = (one.value for one, _ in found if isinstance(one, nodes.Const) and id(one) not in keys)
+    if any("content" in text for text in texts if isinstance(text, str)):
         return
-    names = [one for one in all_nodes if isinstance(one, nodes.Name)]
-    bound = {"messages"} | {one.name for one in names if one.ctx == "store"}
-    printed = (part for output in all_nodes if isinstance(output, nodes.Output) for part in output.nodes)
-    if not any(isinstance(part, nodes.Name) and part.name in bound for part in printed):
+    bound = {"messages"} | {one.name for one, _ in found if isinstance(one, nodes.Name) and one.ctx != "load"}
+    uses = ((one, parent) for one, parent in found if isinstance(one, nodes.Name) and one.ctx == "load")
+    if all(_field(parent) or isinstance(parent, _ASKING) for one, parent in uses if parent and one.name in bound):
         line, name = misspelt
         message = f"expected the content of messages, got {shown(name)}: no prompt would have what was said"
         yield TemplateFinding(
             code="TemplateIgnoresMessages", line=line, message=message, hint=nearest(name, ["content"])
         )
+
+
+def _names(tree: nodes.Node, name: str) -> bool:
+    return any(isinstance(one, nodes.Name) and one.name == name for one, _ in with_parents(tree))
 
 
 def _field(node: nodes.Node) -> str:

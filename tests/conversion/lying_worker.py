@@ -63,8 +63,12 @@ def raise_with_commands(order: Order) -> None:
     raise RuntimeError("a\x1b[2J tensor\x85::stop-commands::" + "x" * 100_000)
 
 
+def miss_another_package(order: Order) -> None:
+    raise ImportError("this quantization needs autoawq", name="autoawq")
+
+
 def miss_a_package(order: Order) -> None:
-    import no_such_package  # type: ignore[import-not-found]  # noqa: F401
+    raise ModuleNotFoundError("No module named 'olive'", name="olive")
 
 
 def fill_the_disk(order: Order) -> None:
@@ -102,6 +106,7 @@ LIES = {
     "raise": raise_with_lines,
     "raise commands": raise_with_commands,
     "miss a package": miss_a_package,
+    "miss a package of the model's": miss_another_package,
     "full disk": fill_the_disk,
     "print 50 MB": print_much,
     "print endlessly": print_endlessly,

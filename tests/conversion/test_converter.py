@@ -195,9 +195,14 @@ def test_only_the_latest_logs_are_kept(converter: Converter, tmp_path: Path) -> 
 @pytest.mark.parametrize("lie", ["miss a package", "load no package"])
 def test_a_package_that_cannot_be_imported_is_a_missing_tool(converter: Converter, tmp_path: Path, lie: str) -> None:
     """By a job, or by its worker before the job. The versions were there, so nothing was wrong with those."""
-    with pytest.raises(ConverterLost, match="No module named 'no_such_package'") as failure:
+    with pytest.raises(ConverterLost, match="No module named '") as failure:
         attempt(converter, tmp_path, lie)
     assert (failure.value.code, failure.value.hint) == ("ToolsMissing", install_command("convert"))
+
+
+def test_a_package_that_only_this_model_asks_for_is_no_missing_tool(converter: Converter, tmp_path: Path) -> None:
+    with pytest.raises(ConversionFailed, match="needs autoawq"):
+        attempt(converter, tmp_path, "miss a package of the model's")
 
 
 def test_a_missing_tool_is_named_with_what_to_do(tmp_path: Path) -> None:

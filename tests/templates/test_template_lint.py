@@ -59,6 +59,8 @@ def test_a_template_as_model_authors_write_them_is_fine(template: str) -> None:
         ("hello", "TemplateIgnoresMessages", 0),
         ("{# messages #}", "TemplateIgnoresMessages", 0),
         ("{% for m in messages %}\n{{ m.role }}: {{ m.contnet }}{% endfor %}", "TemplateIgnoresMessages", 2),
+        ("{% for m in messages %}{{ m.role }}{{ m.contents }}{% endfor %}", "TemplateIgnoresMessages", 1),
+        ("{% for m in messages %}{{ m['contents'] }}{% endfor %}", "TemplateIgnoresMessages", 1),
         (
             "{% for m in messages %}{{ m['role'] }}{{ m['Contents'] }}{{ bos_token }}{% endfor %}",
             "TemplateIgnoresMessages",
@@ -313,6 +315,12 @@ def test_whatever_comes_the_lint_answers(data: bytes) -> None:
         "{% for m in messages %}{{ m.contnet }}{{ m }}{% endfor %}",
         "{% for m in messages %}{{ m.contnet }}{% for k, v in m.items() %}{{ v }}{% endfor %}{% endfor %}",
         "{% for m in messages %}{{ m['role'] }}{{ m.get('content') }}{% endfor %}",
+        "{% for m in messages %}{{ '<x>' ~ m ~ '</x>' }}{{ m.context }}{% endfor %}",
+        "{% for m in messages %}{{ m | trim }}{{ m.context }}{% endfor %}",
+        "{% for m in messages %}{% for k in m %}{{ m[k] }}{% endfor %}{{ m.context }}{% endfor %}",
+        "{% macro r(q) %}{{ q }}{% endmacro %}{% for m in messages %}{{ r(m) }}{{ m.context }}{% endfor %}",
+        "{% for m in messages %}{{ m.role }}{{ tools[0].context }}{% endfor %}",
+        "{% set k = 'con' ~ 'tent' %}{% for m in messages %}{{ m[k] }}{{ m.context }}{% endfor %}",
         "{% macro say(m) %}{{ m.content }}{% endmacro %}{% for m in messages %}{{ m.role }}{{ say(m) }}{% endfor %}",
     ],
 )

@@ -9,7 +9,7 @@ from reconciler.cli.output import say, show, show_problems
 from reconciler.domain.errors import Problem
 from reconciler.domain.manifest import Model, variant_name
 from reconciler.domain.plain_data import as_dict
-from reconciler.domain.policy.policy import FAIL, PolicyResult
+from reconciler.domain.policy.policy import PENDING, PolicyResult
 from reconciler.domain.text.quoting import count_of
 from reconciler.engine.resolve import Resolution, resolve
 from reconciler.host.stamps import Unhashed
@@ -53,7 +53,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _valid(models: Sequence[Model], resolution: Resolution) -> int:
     """How many of the models that could be read have no problem with their source, nor with a policy."""
-    refused = {one.model for one in resolution.policies if one.result == FAIL}
+    refused = {one.model for one in resolution.policies if one.holds and one.result != PENDING}
     unresolved = resolution.desired.unresolved.keys()
     return sum(
         one.name not in refused and unresolved.isdisjoint(variant_name(one.name, each) for each in one.precisions)

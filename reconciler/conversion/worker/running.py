@@ -33,6 +33,9 @@ ANSWER_LIMIT = 1 << 20  # bytes; MESSAGE_LIMIT characters of it may be escaped
 # By TerminateProcess, as the task manager and psutil do it; no memory; no room in the paging file.
 ENDED_BY_OTHERS = (1, 15, 0xC0000017, 0xC000012D)
 
+# What our extra brings, as it is imported. A model may ask for others, and no installation of ours has them.
+IMPORTED = ("olive", "onnxruntime_genai", "onnxruntime", "onnx", "torch", "transformers", "peft", "safetensors")
+
 _LAYER = re.compile(rb"Reading layer (\d+)")
 _STEPS = (  # what the builder prints
     (b"Reading embedding layer", 0.10, "reading weights"),
@@ -191,6 +194,7 @@ def answer_of(order: Order, work: Work) -> dict[str, Any]:
         return work(order) or {}
     except BaseException as error:  # noqa: BLE001 - it must reach the other side, whatever it is
         traceback.print_exc()
-        usual = "ToolsMissing" if isinstance(error, ImportError) else ConversionFailed.code
+        lacks_tool = isinstance(error, ImportError) and (error.name or "").partition(".")[0] in IMPORTED
+        usual = "ToolsMissing" if lacks_tool else ConversionFailed.code
         code = error.code if isinstance(error, ReconcilerError) else usual
         return {"error": {"code": code, "message": str(error)[:MESSAGE_LIMIT] or type(error).__name__}}
