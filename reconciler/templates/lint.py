@@ -131,16 +131,18 @@ def _without_contents(tree: nodes.Template) -> Iterator[TemplateFinding]:
     """A misspelt `content` of a message, where nothing else could write what was said: `content` is named nowhere, and
     of messages only fields by their names are used, so none is written whole or taken apart."""
     found = list(with_parents(tree))
+    fields = [(one, field) for one, _ in found if (field := _field(one))]
+    if any(field in ("content", *_WHOLE) for _, field in fields):  # as in nearly all
+        return
     loops = [one for one, _ in found if isinstance(one, nodes.For) and isinstance(one.target, nodes.Name)]
     spoken = {str(one.target.name) for one in loops if _names(one.iter, "messages")}  # type: ignore[attr-defined]
-    fields = [(one, field) for one, _ in found if (field := _field(one))]
     of_messages = [(one.lineno, field) for one, field in fields if getattr(one.node, "name", "") in spoken]  # type: ignore[attr-defined]
     misspelt = next((one for one in of_messages if nearest(one[1], ["content"])), None)
-    if misspelt is None or any(field in ("content", *_WHOLE) for _, field in fields):
-        return
-    keys = {id(one.arg) for one, _ in found if isinstance(one, nodes.Getitem)}
-    texts = (one.value for one, _ in found if isinstance(one, nodes.Const) and id(one) not in keys)
-    if any("content" in text for text in texts if isinstance(text, str)):
+    # Texts but for the names of fields.
+    texts = (
+        one.value for one, parent in found if isinstance(one, nodes.Const) and getattr(parent, "arg", None) is not one
+    )
+    if misspelt is None or any("content" in text for text in texts if isinstance(text, str)):
         return
     bound = {"messages"} | {one.name for one, _ in found if isinstance(one, nodes.Name) and one.ctx != "load"}
     uses = ((one, parent) for one, parent in found if isinstance(one, nodes.Name) and one.ctx == "load")
