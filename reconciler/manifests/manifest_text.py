@@ -1,6 +1,7 @@
-"""The text of a manifest. What is refused before it is read as YAML: its size, its encoding, characters that deceive.
-And a parser's syntax error in the words of an author: PyYAML names its own inner states ("while scanning for the next
-token"); the few slips that people make are recognised by what stands at the place, others keep the parser's words.
+"""The text of a manifest, and which files are read as one. What is refused before it is read as YAML: its size, its
+encoding, characters that deceive. And a parser's syntax error in the words of an author: PyYAML names its own inner
+states ("while scanning for the next token"); the few slips that people make are recognised by what stands at the place,
+others keep the parser's words.
 """
 
 import re
@@ -22,6 +23,11 @@ _FORBIDDEN = (
 )
 _FORBIDDEN_RAW = re.compile(f"[{_FORBIDDEN}]|\r(?!\n)")
 _FORBIDDEN_VALUE = re.compile(f"[{_FORBIDDEN}\r]")
+
+
+def is_manifest(name: str) -> bool:
+    """By its ending, in any case: on Windows, `Model.YAML` is what some editors write."""
+    return name.lower().endswith((".yaml", ".yml"))
 
 
 def decode(data: bytes) -> str:

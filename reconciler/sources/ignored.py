@@ -5,6 +5,7 @@ from collections.abc import Callable
 from typing import Any
 
 from reconciler.domain.errors import InputRefused
+from reconciler.manifests.manifest_text import is_manifest
 
 IGNORE_NAME = ".reconcilerignore"
 IGNORE_BYTES = 64 << 10
@@ -32,7 +33,7 @@ def _with_folders(path: str) -> list[str]:
     `values*.yaml` leaves `values.YAML` out too."""
     parts = path.rstrip("/").split("/")
     stem, dot, ending = path.rpartition(".")
-    usual = [f"{stem}{dot}{ending.lower()}"] if ending.lower() in ("yaml", "yml") else []
+    usual = [f"{stem}{dot}{ending.lower()}"] if is_manifest(path) else []
     return ["/".join(parts[: depth + 1]) + "/" for depth in range(len(parts) - 1)] + [path, *usual]
 
 

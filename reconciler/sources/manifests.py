@@ -18,7 +18,7 @@ from reconciler.domain.sources.locked import LOCK_BYTES, LOCK_NAMES
 from reconciler.domain.text.quoting import printable
 from reconciler.host.stamps import StampBook
 from reconciler.manifests.documents.reading import FileReader
-from reconciler.manifests.manifest_text import MANIFEST_BYTES
+from reconciler.manifests.manifest_text import MANIFEST_BYTES, is_manifest
 from reconciler.manifests.parse import parse
 from reconciler.manifests.parsed import Parsed, Place
 from reconciler.manifests.paths import ParseContext, inside
@@ -27,11 +27,6 @@ from reconciler.sources.imported import MARK, mark_above
 from reconciler.templates.renderer import Renderer
 
 MAX_FILES = 10_000
-
-
-def is_manifest(name: str) -> bool:
-    """By its ending, in any case: on Windows, `Model.YAML` is what some editors write."""
-    return name.lower().endswith((".yaml", ".yml"))
 
 
 @dataclass(frozen=True, kw_only=True)

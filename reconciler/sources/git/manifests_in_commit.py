@@ -22,7 +22,7 @@ from reconciler.domain.sources.model_card import ModelCard
 from reconciler.domain.sources.source_model import COMPILED, ONNX_DATA, ONNX_GRAPH, SourceAdapter, SourceModel
 from reconciler.domain.text.quoting import shown
 from reconciler.manifests.documents.reading import FileReader
-from reconciler.manifests.manifest_text import MANIFEST_BYTES
+from reconciler.manifests.manifest_text import MANIFEST_BYTES, is_manifest
 from reconciler.manifests.parsed import Parsed, Place
 from reconciler.manifests.paths import inside
 from reconciler.sources.folder.guarded_folder import Folder
@@ -31,16 +31,7 @@ from reconciler.sources.git.export import Exports
 from reconciler.sources.git.objects import ABSENT, FILE, FOLDER, LINK, MISSING, REPOSITORY, Entry, Tree
 from reconciler.sources.git.process import OutOfBounds
 from reconciler.sources.ignored import IGNORE_BYTES, IGNORE_NAME, Ignores, ignores, nothing_ignored
-from reconciler.sources.manifests import (
-    MAX_FILES,
-    DiskAnswers,
-    FoundManifests,
-    below,
-    interpret,
-    is_manifest,
-    limit_of,
-    refused,
-)
+from reconciler.sources.manifests import MAX_FILES, DiskAnswers, FoundManifests, below, interpret, limit_of, refused
 from reconciler.sources.model_card import LARGEST, README, card_of
 from reconciler.sources.protocol import CachedSource, described
 
